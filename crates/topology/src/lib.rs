@@ -1,0 +1,50 @@
+//! What a Linux machine is made of, and what this process may use of it.
+//!
+//! [`Topology`] holds NUMA nodes, CPUs, caches, distances, memory and page
+//! sizes, read from the live machine, from a recorded `sys` and `proc` tree,
+//! from a synthetic description, or (feature `hwloc`) through hwloc. All four
+//! readers give the same type, so code above never asks where it came from.
+//!
+//! # Examples
+//!
+//! ```
+//! use firsttouch_topology::Topology;
+//!
+//! let topology = Topology::discover()?;
+//! for node in topology.nodes() {
+//!     println!("node {}: CPUs {}", node.id(), node.local_cpus());
+//! }
+//! # Ok::<(), firsttouch_topology::TopologyError>(())
+//! ```
+
+#[cfg(not(target_os = "linux"))]
+compile_error!(
+    "firsttouch needs Linux: it places memory and threads with Linux's NUMA system calls"
+);
+
+pub mod affinity;
+mod allowed;
+mod cache;
+mod cpu;
+mod cpu_list;
+mod discover;
+mod distance;
+mod error;
+mod id;
+mod id_set;
+mod node;
+mod page_sizes;
+mod sys;
+mod topology;
+
+pub use allowed::{Allowed, CpuQuota};
+pub use cache::Cache;
+pub use cpu::{Core, CoreKind, Cpu, Package};
+pub use cpu_list::ListError;
+pub use distance::DistanceMatrix;
+pub use error::{Oddity, TopologyError};
+pub use id::{CpuId, NodeId};
+pub use id_set::{CpuSet, IdSet, NodeSet};
+pub use node::{HugePagePool, Node, NodeKind};
+pub use page_sizes::{PageSizes, TransparentHugePages};
+pub use topology::{Source, Topology};
