@@ -29,14 +29,18 @@ pub(crate) fn parse<I: Copy + From<u32> + Into<u32>>(list: &str) -> Result<IdSet
     for part in list.trim().split(',').filter(|part| !part.trim().is_empty()) {
         let error = || ListError { part: part.to_owned(), list: list.to_owned() };
         let (first, last, used, group) = range(part.trim()).ok_or_else(error)?;
-        set.extend((first..=last).filter(|i| (i - first) % group < used).map(I::from));
+        if used == group {
+            set.insert_range(first, last);
+        } else {
+            set.extend((first..=last).filter(|i| (i - first) % group < used).map(I::from));
+        }
     }
     Ok(set)
 }
 
 /// Reads `first`, `first-last` or `first-last:used/group`.
 fn range(part: &str) -> Option<(u32, u32, u32, u32)> {
-    let number = |text: &str| text.trim().parse::<u32>().ok().filter(|&n| n <= MAX_OS_INDEX);
+    let number = |text: &str| decimal(text.trim()).filter(|&n| n <= MAX_OS_INDEX);
     let (span, stride) = part.split_once(':').map_or((part, None), |(s, g)| (s, Some(g)));
     let (first, last) = match span.split_once('-') {
         Some((first, last)) => (number(first)?, number(last)?),
@@ -50,14 +54,19 @@ fn range(part: &str) -> Option<(u32, u32, u32, u32)> {
     (first <= last && 0 < used && used <= group).then_some((first, last, used, group))
 }
 
+/// Reads decimal digits; a sign is none.
+pub(crate) fn decimal(text: &str) -> Option<u32> {
+    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
+}
+
 /// Writes ascending numbers as a list.
 pub(crate) fn write(f: &mut fmt::Formatter<'_>, ids: impl Iterator<Item = u32>) -> fmt::Result {
     let mut ids = ids.peekable();
     let mut separator = "";
     while let Some(first) = ids.next() {
         let mut last = first;
-        while ids.next_if_eq(&(last + 1)).is_some() {
-            last += 1;
+        while let Some(next) = ids.next_if(|&next| last.checked_add(1) == Some(next)) {
+            last = next;
         }
         match last - first {
             0 => write!(f, "{separator}{first}")?,

@@ -58,6 +58,19 @@ impl<I: Copy + From<u32> + Into<u32>> IdSet<I> {
         absent
     }
 
+    /// Adds every number from `first` to `last`; a whole word at a time, as lists can be long.
+    pub(crate) fn insert_range(&mut self, first: u32, last: u32) {
+        let ((low, _), (high, _)) = (place(first), place(last));
+        if high >= self.words.len() {
+            self.words.resize(high + 1, 0);
+        }
+        for word in low..=high {
+            let from = if word == low { u64::MAX << (first % BITS) } else { u64::MAX };
+            let upto = if word == high { u64::MAX >> (BITS - 1 - last % BITS) } else { u64::MAX };
+            self.words[word] |= from & upto;
+        }
+    }
+
     /// Takes one member out; returns whether it was present.
     pub fn remove(&mut self, id: I) -> bool {
         let (word, bit) = place(id.into());

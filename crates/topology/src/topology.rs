@@ -61,7 +61,7 @@ impl Topology {
     ///
     /// Where the machine names no CPU at all, or affinity cannot be read.
     pub fn discover() -> Result<Self, TopologyError> {
-        discover::sysfs::read(Path::new("/")).and_then(Self::from_parts)
+        discover::sysfs::read(Path::new("/"), Source::Live).and_then(Self::from_parts)
     }
 
     /// Reads a recorded machine: a folder that holds its `sys` and perhaps `proc` tree.
@@ -70,7 +70,9 @@ impl Topology {
     ///
     /// [`TopologyError::NoCpus`] where the folder describes no machine.
     pub fn from_root(root: impl AsRef<Path>) -> Result<Self, TopologyError> {
-        discover::sysfs::read(root.as_ref()).and_then(Self::from_parts)
+        let root = root.as_ref();
+        let source = Source::Recorded(root.to_owned());
+        discover::sysfs::read(root, source).and_then(Self::from_parts)
     }
 
     /// Builds a machine from hwloc's synthetic grammar: `node:4 core:8 pu:2`.
