@@ -8,6 +8,8 @@ use anyhow::Context;
 use firsttouch::Topology;
 
 mod json;
+mod part;
+mod text;
 mod tree;
 
 /// Options of `cargo xtask topology`.
