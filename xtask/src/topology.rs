@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use firsttouch::Topology;
 
+mod distance;
 mod json;
 mod part;
 mod text;

@@ -162,7 +162,10 @@ pub(super) fn describe_caches(topology: &Topology, caches: &[LastLevelCache]) ->
         let private =
             |cache: &&LastLevelCache| topology.cores().iter().any(|c| c.cpus == cache.cpus);
         if alike.iter().all(private) {
-            return format!("{name}: {}, one to a core", alike.len());
+            return format!("{name}: {}, one to a core", count(alike.len(), "cache"));
+        }
+        if let [cache] = alike[..] {
+            return format!("{name}: CPUs {}, {}", cache.cpus, cores(topology, &cache.cpus));
         }
         let lists: Vec<_> = alike.iter().map(|cache| cache.cpus.to_string()).collect();
         let lists = lists.join(" | ");

@@ -26,8 +26,7 @@ pub(super) fn bytes(bytes: u64) -> String {
 /// Returns `23.4 GiB (22.9 GiB free)`, as far as it is known.
 pub(super) fn memory(total: Option<u64>, free: Option<u64>) -> String {
     match (total, free) {
-        (None, _) => "memory unknown".to_owned(),
-        (Some(0), _) => "no memory".to_owned(),
+        (None, _) => "unknown".to_owned(),
         (Some(total), None) => bytes(total),
         (Some(total), Some(free)) => format!("{} ({} free)", bytes(total), bytes(free)),
     }

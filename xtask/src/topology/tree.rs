@@ -9,9 +9,6 @@ use super::json::transparent_mode;
 use super::part::{Part, Whole};
 use super::text::{bytes, count, memory, wrapped};
 
-/// The most nodes whose distances are drawn as a table; it is still less than a screen wide.
-const TABLE_NODES: usize = 16;
-
 /// Draws the whole machine.
 pub(super) fn draw(topology: &Topology) -> String {
     let mut out = String::new();
@@ -21,13 +18,13 @@ pub(super) fn draw(topology: &Topology) -> String {
         draw_part(&mut out, topology, part, "", "");
     }
     core_kinds(&mut out, topology);
-    distances(&mut out, topology);
+    super::distance::draw(&mut out, topology);
     oddities(&mut out, topology);
     out
 }
 
 /// Adds a line; writing to a string cannot fail.
-fn line(out: &mut String, text: std::fmt::Arguments<'_>) {
+pub(super) fn line(out: &mut String, text: std::fmt::Arguments<'_>) {
     let _ = out.write_fmt(text);
     out.push('\n');
 }
@@ -43,12 +40,12 @@ fn head(out: &mut String, topology: &Topology) {
     let nodes = count(topology.nodes().len(), "node");
     let cores = cores(topology, topology.online_cpus());
     let cpus = topology.online_cpus();
-    line(out, format_args!("  has      {packages}, {nodes}, {cores}: CPUs {cpus}"));
+    line(out, format_args!("  has       {packages}, {nodes}, {cores}: CPUs {cpus}"));
     let total = topology.nodes().iter().map(|n| n.memory_total()).sum::<Option<u64>>();
     let free = topology.nodes().iter().map(|n| n.memory_free()).sum::<Option<u64>>();
-    line(out, format_args!("  memory   {}", memory(total, free)));
-    line(out, format_args!("  pages    {}", pages(topology)));
-    line(out, format_args!("  allows   {}", allowed(topology)));
+    line(out, format_args!("  memory    {}", memory(total, free)));
+    line(out, format_args!("  pages     {}", pages(topology)));
+    line(out, format_args!("  may use   {}", allowed(topology)));
 }
 
 fn pages(topology: &Topology) -> String {
@@ -123,7 +120,11 @@ fn title(topology: &Topology, part: &Part<'_>) -> String {
         let _ = write!(text, ": no CPUs, near CPUs {}", part.cpus);
     }
     for node in &part.nodes {
-        let _ = write!(text, ", {}", memory(node.memory_total(), node.memory_free()));
+        let _ = match node.memory_total() {
+            None => write!(text, ", memory unknown"),
+            Some(0) => write!(text, ", no memory"),
+            total => write!(text, ", {}", memory(total, node.memory_free())),
+        };
     }
     if owns_cpus && part.is_innermost() {
         if let [cache] = &part.last_level_caches(topology)[..] {
@@ -178,41 +179,6 @@ fn core_kinds(out: &mut String, topology: &Topology) {
         let capacity = kind.capacity.map_or(String::new(), |c| format!(", capacity {c}"));
         let cores = cores(topology, &kind.cpus);
         line(out, format_args!("  {name}{capacity}: CPUs {}, {cores}", kind.cpus));
-    }
-}
-
-fn distances(out: &mut String, topology: &Topology) {
-    let nodes: Vec<_> = topology.nodes().iter().map(|node| node.id()).collect();
-    if nodes.len() < 2 {
-        return;
-    }
-    if topology.distances().is_none() {
-        line(out, format_args!("\nDistances: none known; 10 within a node and 20 between nodes"));
-    } else if nodes.len() <= TABLE_NODES {
-        line(out, format_args!("\nDistances from a node (row) to a node (column)"));
-        let every = nodes.iter().flat_map(|&a| nodes.iter().map(move |&b| topology.distance(a, b)));
-        let ids = nodes.iter().map(|id| id.os_index());
-        let width = every.chain(ids).max().unwrap_or(0).to_string().len();
-        let cell = |value: u32| format!(" {value:>width$}");
-        let header: String = nodes.iter().map(|id| cell(id.os_index())).collect();
-        line(out, format_args!("  {:>width$} {header}", ""));
-        for &from in &nodes {
-            let row: String = nodes.iter().map(|&to| cell(topology.distance(from, to))).collect();
-            line(out, format_args!("  {:>width$}:{row}", from.os_index()));
-        }
-    } else {
-        line(out, format_args!("\nDistances from each node, nearest first"));
-        for &from in &nodes {
-            let mut near = std::collections::BTreeMap::<u32, firsttouch::NodeSet>::new();
-            for &to in &nodes {
-                near.entry(topology.distance(from, to)).or_default().insert(to);
-            }
-            let groups = near.iter().map(|(distance, to)| format!("{distance} to {to}"));
-            let text = format!("{from}: {}", groups.collect::<Vec<_>>().join("; "));
-            for (row, text) in wrapped(&text).into_iter().enumerate() {
-                line(out, format_args!("  {}{text}", if row == 0 { "" } else { "  " }));
-            }
-        }
     }
 }
 
