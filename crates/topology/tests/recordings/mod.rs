@@ -1,11 +1,13 @@
 //! Finding and unpacking recorded machines.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
+use bzip2::read::MultiBzDecoder;
 use serde_json::Value;
+use tempfile::TempDir;
 
 /// The folder of recorded machines.
 pub(crate) struct Recordings {
@@ -14,7 +16,7 @@ pub(crate) struct Recordings {
 
 /// One machine's tree in a temporary folder.
 pub(crate) struct Unpacked {
-    folder: tempfile::TempDir,
+    folder: TempDir,
     name: String,
 }
 
@@ -51,15 +53,21 @@ impl Recordings {
 
     /// Unpacks one machine.
     pub(crate) fn unpack(&self, name: &str) -> Unpacked {
-        let folder = tempfile::tempdir().expect("a temporary folder can be made");
-        let archive = self.folder.join(format!("{name}.tar.bz2"));
-        let tar =
-            Command::new("tar").arg("-xjf").arg(&archive).arg("-C").arg(folder.path()).output();
-        let tar = tar.expect("tar is installed");
-        let complaint = String::from_utf8_lossy(&tar.stderr);
-        assert!(tar.status.success(), "tar cannot unpack {}: {complaint}", archive.display());
+        let folder = temporary_folder();
+        let path = self.folder.join(format!("{name}.tar.bz2"));
+        let file = File::open(&path).expect("every machine of expected.json has its archive");
+        tar::Archive::new(MultiBzDecoder::new(file))
+            .unpack(folder.path())
+            .expect("the archive holds plain files, folders and links");
         Unpacked { folder, name: name.to_owned() }
     }
+}
+
+/// Makes a temporary folder, in memory where that can be had: these trees have thousands of files.
+pub(crate) fn temporary_folder() -> TempDir {
+    tempfile::tempdir_in("/dev/shm")
+        .or_else(|_| tempfile::tempdir())
+        .expect("a temporary folder can be made")
 }
 
 /// Writes a line to standard error itself, which the test harness does not capture.
