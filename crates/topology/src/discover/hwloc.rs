@@ -27,7 +27,7 @@ pub(crate) fn read() -> Result<Parts, TopologyError> {
         return Err(refused(reason));
     }
     let mut parts = parts(&topology, Source::Hwloc);
-    match sysfs::read(Path::new("/")) {
+    match sysfs::read(Path::new("/"), Source::Live) {
         Ok(kernel) => complete(&mut parts, kernel, &topology),
         Err(error) => tracing::debug!(%error, "nothing to add to what hwloc tells"),
     }

@@ -1,8 +1,14 @@
 use std::error::Error;
+use std::path::Path;
+use std::process::Command;
 
 use super::super::synthetic;
-use super::{TopologyBuilder, parts};
+use super::{BuildFlags, TopologyBuilder, parts};
 use crate::{Source, Topology};
+
+#[path = "../../../tests/recordings/mod.rs"]
+mod recordings;
+use recordings::Recordings;
 
 /// Reads a description by hwloc's own reader.
 fn by_hwloc(description: &str) -> Result<Topology, Box<dyn Error>> {
@@ -79,4 +85,46 @@ fn assert_same_nodes(left: &Topology, right: &Topology, machine: &str) {
 /// Kinds are left out: hwloc ranks them, and the kernel gives capacities.
 fn core_sets(topology: &Topology) -> Vec<crate::CpuSet> {
     topology.cores().iter().map(|core| core.cpus.clone()).collect()
+}
+
+/// The variable by which hwloc reads a recorded machine.
+const ROOT: &str = "HWLOC_FSROOT";
+
+/// hwloc takes a recorded machine's folder from the environment only, so each
+/// machine is compared in a process of its own: this test, started again.
+#[test]
+fn hwloc_and_sysfs_agree_on_recorded_machines() -> Result<(), Box<dyn Error>> {
+    if let Some(root) = std::env::var_os(ROOT) {
+        return compare_recorded(root.as_ref());
+    }
+    let Some(recordings) = Recordings::find() else { return Ok(()) };
+    let mut complaints = Vec::new();
+    for name in recordings.expected().keys() {
+        let unpacked = recordings.unpack(name);
+        let test = "discover::hwloc::tests::hwloc_and_sysfs_agree_on_recorded_machines";
+        let child = Command::new(std::env::current_exe()?)
+            .args(["--exact", test, "--nocapture"])
+            .env(ROOT, unpacked.root())
+            .output()?;
+        if !child.status.success() {
+            let text = String::from_utf8_lossy(&child.stderr).into_owned();
+            complaints.push(format!("{name}: {text}"));
+        }
+    }
+    assert!(complaints.is_empty(), "{}", complaints.join("\n"));
+    Ok(())
+}
+
+fn compare_recorded(root: &Path) -> Result<(), Box<dyn Error>> {
+    let builder = TopologyBuilder::new().with_flags(BuildFlags::INCLUDE_DISALLOWED)?;
+    let hwloc = Topology::from_parts(parts(&builder.build()?, Source::Hwloc))?;
+    let sysfs = Topology::from_root(root)?;
+    assert_eq!(hwloc.online_cpus(), sysfs.online_cpus());
+    assert_eq!(hwloc.cpus(), sysfs.cpus());
+    assert_same_nodes(&hwloc, &sysfs, "nodes");
+    assert_eq!(hwloc.packages(), sysfs.packages());
+    assert_eq!(core_sets(&hwloc), core_sets(&sysfs));
+    assert_eq!(hwloc.caches(), sysfs.caches());
+    assert_eq!(hwloc.distances(), sysfs.distances());
+    Ok(())
 }
