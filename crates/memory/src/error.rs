@@ -220,15 +220,15 @@ fn meaning(call: &str, errno: Option<i32>) -> &'static str {
             "the process locks all its memory, and the limit on locked memory (RLIMIT_MEMLOCK) is \
              reached"
         }
-        ("populate", Some(libc::ENOMEM)) => {
+        ("madvise(MADV_POPULATE_WRITE)", Some(libc::ENOMEM)) => {
             "no memory was left for a page, by the machine, the cgroup or the range's policy"
         }
-        ("populate", Some(libc::EFAULT)) => {
+        ("madvise(MADV_POPULATE_WRITE)", Some(libc::EFAULT)) => {
             "a page could not be supplied where a plain access would have been killed by SIGBUS: \
              the range's policy allows only nodes whose pool of huge pages is empty, or a cgroup \
              limits huge pages"
         }
-        ("populate", Some(libc::EHWPOISON)) => {
+        ("madvise(MADV_POPULATE_WRITE)", Some(libc::EHWPOISON)) => {
             "a page of the range is broken in hardware and was taken out of use"
         }
         ("mbind", Some(libc::ENOMEM)) => {

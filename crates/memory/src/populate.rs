@@ -9,6 +9,8 @@ use rustix::mm::Advice;
 use crate::mapping::Extent;
 use crate::{MemoryError, OptionalCall, sys};
 
+const POPULATE_WRITE: &str = "madvise(MADV_POPULATE_WRITE)";
+
 /// Places every page of a range.
 ///
 /// # Safety
@@ -33,7 +35,7 @@ pub(crate) unsafe fn populate(extent: &Extent, range: &Range<usize>) -> Result<(
                 OptionalCall::PopulateWrite.remember_missing(&error);
             }
             Err(error) => {
-                return Err(MemoryError::from_call("populate", Some(range.clone()), error));
+                return Err(MemoryError::from_call(POPULATE_WRITE, Some(range.clone()), error));
             }
         }
     }
@@ -116,6 +118,8 @@ pub(crate) unsafe fn discard(
             unsafe { start.write_bytes(0, pages.len()) };
             Ok(Discarded::Contents)
         }
-        Err(error) => Err(MemoryError::from_call("discard", Some(pages.clone()), error)),
+        Err(error) => {
+            Err(MemoryError::from_call("madvise(MADV_DONTNEED)", Some(pages.clone()), error))
+        }
     }
 }

@@ -27,6 +27,22 @@ use crate::{MemoryError, Policy};
 /// }
 /// # Ok::<(), firsttouch_memory::MemoryError>(())
 /// ```
+///
+/// No other thread can drop it:
+///
+/// ```compile_fail,E0277
+/// # use firsttouch_memory::{Policy, ThreadPolicy};
+/// let guard = ThreadPolicy::set(&Policy::Local);
+/// std::thread::spawn(move || drop(guard));
+/// ```
+///
+/// The thread itself can:
+///
+/// ```
+/// # use firsttouch_memory::{Policy, ThreadPolicy};
+/// let guard = ThreadPolicy::set(&Policy::Local);
+/// drop(guard);
+/// ```
 #[must_use = "dropping the value restores the former policy"]
 #[derive(Debug)]
 pub struct ThreadPolicy {
