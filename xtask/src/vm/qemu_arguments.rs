@@ -9,7 +9,9 @@ pub(crate) fn qemu_arguments(machine: &Machine) -> Vec<String> {
     let hmat = if machine.performance.is_some() { ",hmat=on" } else { "" };
     let mut words = Words(Vec::new());
     words.flag("-nodefaults").flag("-no-user-config").flag("-no-reboot");
-    words.option("-display", "none").option("-accel", "tcg,thread=multi").option("-cpu", "max");
+    words.option("-display", "none").option("-accel", "tcg,thread=multi");
+    // Without this feature an AMD processor, which the emulated one is, has no hardware threads.
+    words.option("-cpu", "max,topoext=on");
     words.option("-machine", format!("q35{hmat}")).option("-m", machine.memory());
     words.option("-smp", processors(machine));
     nodes(machine, &mut words);
