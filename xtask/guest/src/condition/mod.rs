@@ -65,7 +65,7 @@ impl Condition {
                 Ok(Held::until(move || sysfs::write(PATH, before)))
             }
             Self::NumaBalancing(on) => set("/proc/sys/kernel/numa_balancing", u8::from(*on)),
-            Self::Offline { cpu } => set(format!("/sys/devices/system/cpu/cpu{cpu}/online"), 0),
+            Self::Offline { cpu } => set(format!("/sys/devices/system/cpu/cpu{cpu}/online"), 0_u8),
             Self::Affinity { .. } | Self::InheritedInterleave { .. } | Self::Filtered { .. } => {
                 Ok(Held::nothing())
             }
