@@ -1,5 +1,6 @@
 //! The recorded machines of `shared/topologies` against what hwloc reads from them.
 
+mod invariants;
 mod recordings;
 
 use std::collections::BTreeMap;
@@ -82,6 +83,7 @@ fn every_recorded_machine_agrees_with_hwloc() {
     for (name, machine) in &expected {
         let unpacked = recordings.unpack(name);
         let topology = Topology::from_root(unpacked.root()).expect("a recorded machine has CPUs");
+        invariants::check(&topology);
         let expected = Summary::expected(machine).expect("expected.json has the documented form");
         let found = Summary::found(&topology);
         let differences = found.differences(&expected);

@@ -3,19 +3,19 @@
 //! Nothing here fails but for a machine without CPUs. Whatever does not fit
 //! is left out, and an [`Oddity`] says so.
 
-use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use super::{AllowedPart, DistancePart, NodePart, Parts};
 use crate::allowed::Allowed;
-use crate::topology::Fields;
 use crate::{
     Cache, Core, CoreKind, Cpu, CpuSet, DistanceMatrix, Node, NodeId, NodeSet, Oddity, Package,
-    PageSizes, Source, TopologyError,
+    PageSizes, Source, Topology, TopologyError,
 };
 
 /// Puts a reader's findings in order.
-pub(crate) fn assemble(parts: Parts) -> Result<Fields, TopologyError> {
+pub(crate) fn assemble(parts: Parts) -> Result<Topology, TopologyError> {
     let Parts { source, online, .. } = parts;
     if online.is_empty() {
         return Err(TopologyError::NoCpus { path: described_path(&source) });
@@ -28,11 +28,11 @@ pub(crate) fn assemble(parts: Parts) -> Result<Fields, TopologyError> {
     let core_sets = disjoint("core", parts.cores, &online, &mut oddities);
     let core_kinds = core_kinds(parts.core_kinds, &online, &mut oddities);
     let cores = cores(core_sets, &online, &core_kinds);
-    let caches = caches(parts.caches, &online);
+    let caches = caches(parts.caches, &online, &mut oddities);
     let cpus = cpus(&online, &nodes, &cores, &packages);
     let allowed = allowed(parts.allowed, &online, &nodes, &mut oddities);
     let page_sizes = page_sizes(parts.page_sizes);
-    Ok(Fields {
+    Ok(Topology {
         source,
         nodes,
         cpus,
@@ -59,11 +59,14 @@ fn described_path(source: &Source) -> PathBuf {
 fn nodes(parts: Vec<NodePart>, online: &CpuSet, oddities: &mut Vec<Oddity>) -> Vec<NodePart> {
     let mut sorted = BTreeMap::new();
     for part in parts {
-        let id = part.id;
-        if sorted.contains_key(&id) {
-            Oddity::note(oddities, format!("node {id} is described twice"), "the first counts");
-        } else {
-            sorted.insert(id, part);
+        match sorted.entry(part.id) {
+            Entry::Vacant(entry) => {
+                entry.insert(part);
+            }
+            Entry::Occupied(entry) => {
+                let what = format!("node {} is described twice", entry.key());
+                Oddity::note(oddities, what, "the first counts");
+            }
         }
     }
     let mut taken = CpuSet::new();
@@ -292,19 +295,36 @@ fn cores(mut sets: Vec<CpuSet>, online: &CpuSet, kinds: &[CoreKind]) -> Vec<Core
     sets.into_iter().map(|cpus| Core { kind: kind_of(&cpus), cpus }).collect()
 }
 
-fn caches(parts: Vec<Cache>, online: &CpuSet) -> Vec<Cache> {
-    let online_only = |mut cache: Cache| {
+/// Sorts caches and keeps each CPU in one of a level.
+fn caches(parts: Vec<Cache>, online: &CpuSet, oddities: &mut Vec<Oddity>) -> Vec<Cache> {
+    let mut taken: BTreeMap<u32, CpuSet> = BTreeMap::new();
+    let mut twice: BTreeMap<u32, CpuSet> = BTreeMap::new();
+    let mut kept: Vec<Cache> = Vec::new();
+    let mut seen: BTreeSet<(u32, String)> = BTreeSet::new();
+    for mut cache in parts {
         cache.cpus = cache.cpus.intersection(online);
-        cache
-    };
-    let mut caches: Vec<Cache> =
-        parts.into_iter().map(online_only).filter(|cache| !cache.cpus.is_empty()).collect();
-    caches.sort_by(|a, b| {
-        let key = |cache: &Cache| (cache.level, cache.cpus.first(), cache.cpus.len(), cache.bytes);
-        key(a).cmp(&key(b))
-    });
-    caches.dedup();
-    caches
+        // The same cache again is another CPU's file about it.
+        if !seen.insert((cache.level, cache.cpus.to_string())) {
+            continue;
+        }
+        let taken = taken.entry(cache.level).or_default();
+        let shared = cache.cpus.intersection(taken);
+        if !shared.is_empty() {
+            let twice = twice.entry(cache.level).or_default();
+            *twice = twice.union(&shared);
+            cache.cpus = cache.cpus.difference(taken);
+        }
+        if !cache.cpus.is_empty() {
+            *taken = taken.union(&cache.cpus);
+            kept.push(cache);
+        }
+    }
+    for (level, cpus) in twice {
+        let what = format!("CPUs {cpus} are in more than one cache of level {level}");
+        Oddity::note(oddities, what, "the first counts");
+    }
+    kept.sort_by_key(|cache| (cache.level, cache.cpus.first()));
+    kept
 }
 
 fn cpus(online: &CpuSet, nodes: &[Node], cores: &[Core], packages: &[Package]) -> Vec<Cpu> {

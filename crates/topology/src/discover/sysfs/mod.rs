@@ -18,7 +18,7 @@ mod reader;
 
 use std::path::Path;
 
-pub(crate) use reader::Reader;
+use reader::Reader;
 
 use super::Parts;
 use crate::{Source, TopologyError};

@@ -31,11 +31,6 @@ impl Reader {
         Self { root: root.to_owned(), live, oddities: Vec::new() }
     }
 
-    /// Returns a reader of the machine this process runs on.
-    pub(crate) fn of_live_machine() -> Self {
-        Self::new(Path::new("/"), true)
-    }
-
     /// Returns whether the kernel may be asked what no file tells.
     pub(crate) fn is_live(&self) -> bool {
         self.live
