@@ -50,3 +50,16 @@ pub struct Oddity {
     /// What was assumed instead.
     pub assumed: String,
 }
+
+impl Oddity {
+    /// Notes something odd, and says so to whoever traces.
+    pub(crate) fn note(
+        oddities: &mut Vec<Self>,
+        what: impl Into<String>,
+        assumed: impl Into<String>,
+    ) {
+        let oddity = Self { what: what.into(), assumed: assumed.into() };
+        tracing::debug!(what = oddity.what, assumed = oddity.assumed, "odd machine");
+        oddities.push(oddity);
+    }
+}

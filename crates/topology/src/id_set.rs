@@ -15,6 +15,8 @@ pub type NodeSet = IdSet<NodeId>;
 
 /// A set of operating-system numbers, kept as a bit mask that grows.
 ///
+/// It takes one bit for each number up to its largest member.
+///
 /// Its text form, both ways, is the kernel's list syntax: `0-3,8,10-11`.
 ///
 /// # Examples
@@ -56,6 +58,19 @@ impl<I: Copy + From<u32> + Into<u32>> IdSet<I> {
         let absent = self.words[word] & bit == 0;
         self.words[word] |= bit;
         absent
+    }
+
+    /// Adds every number from `first` to `last`; a whole word at a time, as lists can be long.
+    pub(crate) fn insert_range(&mut self, first: u32, last: u32) {
+        let ((low, _), (high, _)) = (place(first), place(last));
+        if high >= self.words.len() {
+            self.words.resize(high + 1, 0);
+        }
+        for word in low..=high {
+            let from = if word == low { u64::MAX << (first % BITS) } else { u64::MAX };
+            let upto = if word == high { u64::MAX >> (BITS - 1 - last % BITS) } else { u64::MAX };
+            self.words[word] |= from & upto;
+        }
     }
 
     /// Takes one member out; returns whether it was present.
@@ -102,13 +117,14 @@ impl<I: Copy + From<u32> + Into<u32>> IdSet<I> {
     }
 
     /// Visits the members in ascending order.
-    pub fn iter(&self) -> impl Iterator<Item = I> + '_ {
-        self.words.iter().enumerate().flat_map(|(index, &word)| {
-            let base = index as u32 * BITS;
-            std::iter::successors(Some(word), |w| Some(w & w.wrapping_sub(1)))
-                .take_while(|&w| w != 0)
-                .map(move |w| I::from(base + w.trailing_zeros()))
-        })
+    #[must_use]
+    pub fn iter(&self) -> Iter<'_, I> {
+        Iter {
+            words: &self.words,
+            index: 0,
+            rest: self.words.first().copied().unwrap_or(0),
+            ids: PhantomData,
+        }
     }
 
     /// Returns the members of either set.
@@ -173,6 +189,41 @@ impl<I: Copy + From<u32> + Into<u32>> IdSet<I> {
     }
 }
 
+/// Visits a set's members in ascending order; see [`IdSet::iter`].
+#[derive(Clone, Debug)]
+pub struct Iter<'a, I> {
+    words: &'a [u64],
+    index: usize,
+    /// The members of the word at `index` that are still to come.
+    rest: u64,
+    ids: PhantomData<fn() -> I>,
+}
+
+impl<I: From<u32>> Iterator for Iter<'_, I> {
+    type Item = I;
+
+    fn next(&mut self) -> Option<I> {
+        while self.rest == 0 {
+            self.index += 1;
+            self.rest = *self.words.get(self.index)?;
+        }
+        let bit = self.rest.trailing_zeros();
+        self.rest &= self.rest - 1;
+        Some(I::from(self.index as u32 * BITS + bit))
+    }
+}
+
+impl<I: From<u32>> std::iter::FusedIterator for Iter<'_, I> {}
+
+impl<'a, I: Copy + From<u32> + Into<u32>> IntoIterator for &'a IdSet<I> {
+    type Item = I;
+    type IntoIter = Iter<'a, I>;
+
+    fn into_iter(self) -> Iter<'a, I> {
+        self.iter()
+    }
+}
+
 impl<I: Copy + From<u32> + Into<u32>> FromIterator<I> for IdSet<I> {
     fn from_iter<T: IntoIterator<Item = I>>(ids: T) -> Self {
         let mut set = Self::new();
@@ -192,7 +243,15 @@ impl<I: Copy + From<u32> + Into<u32>> Extend<I> for IdSet<I> {
 impl<I: Copy + From<u32> + Into<u32>> FromStr for IdSet<I> {
     type Err = ListError;
 
-    /// Reads the kernel's list syntax; white space around it is ignored.
+    /// Reads the kernel's list syntax: `0-3,8`, and `0-31:2/4` for two of every four.
+    ///
+    /// White space and empty parts are ignored, so an empty text is the empty
+    /// set. Numbers end at 1,048,575: no kernel has more CPUs or nodes, and a
+    /// garbled text cannot ask for more memory than that takes.
+    ///
+    /// # Errors
+    ///
+    /// [`ListError`] with the part that is neither a number nor a range.
     fn from_str(list: &str) -> Result<Self, ListError> {
         cpu_list::parse(list)
     }
@@ -234,5 +293,73 @@ impl<I> Eq for IdSet<I> {}
 impl<I> std::hash::Hash for IdSet<I> {
     fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
         self.words.hash(state);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::collection::btree_set;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn set(members: &BTreeSet<u32>) -> CpuSet {
+        members.iter().copied().map(CpuId::new).collect()
+    }
+
+    fn members(set: &CpuSet) -> BTreeSet<u32> {
+        set.iter().map(CpuId::os_index).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn sets_behave_as_ordered_sets_of_numbers(
+            a in btree_set(0u32..3000, 0..60),
+            b in btree_set(0u32..3000, 0..60),
+        ) {
+            let (x, y) = (set(&a), set(&b));
+            prop_assert_eq!(members(&x), a.clone());
+            prop_assert_eq!(x.len(), a.len());
+            prop_assert_eq!(x.is_empty(), a.is_empty());
+            prop_assert_eq!(x.first().map(CpuId::os_index), a.first().copied());
+            prop_assert_eq!(x.last().map(CpuId::os_index), a.last().copied());
+            prop_assert_eq!(members(&x.union(&y)), &a | &b);
+            prop_assert_eq!(members(&x.intersection(&y)), &a & &b);
+            prop_assert_eq!(members(&x.difference(&y)), &a - &b);
+            prop_assert_eq!(x.intersects(&y), !a.is_disjoint(&b));
+            prop_assert_eq!(x.is_subset(&y), a.is_subset(&b));
+            prop_assert!(x.intersection(&y).is_subset(&x));
+            prop_assert_eq!(x == y, a == b);
+        }
+
+        #[test]
+        fn a_member_taken_out_leaves_no_trace(a in btree_set(0u32..3000, 0..60), extra in 0u32..9000) {
+            let mut changed = set(&a);
+            let absent = changed.insert(CpuId::new(extra));
+            prop_assert_eq!(absent, !a.contains(&extra));
+            prop_assert!(changed.contains(CpuId::new(extra)));
+            if absent {
+                prop_assert!(changed.remove(CpuId::new(extra)));
+            }
+            prop_assert_eq!(changed, set(&a));
+        }
+
+        #[test]
+        fn a_range_is_its_numbers(first in 0u32..300, more in 0u32..300) {
+            let mut ranged = CpuSet::new();
+            ranged.insert_range(first, first + more);
+            let single: CpuSet = (first..=first + more).map(CpuId::new).collect();
+            prop_assert_eq!(ranged, single);
+        }
+    }
+
+    #[test]
+    fn removing_what_is_absent_changes_nothing() {
+        let mut cpus = CpuSet::from_iter([CpuId::new(5)]);
+        assert!(!cpus.remove(CpuId::new(4)));
+        assert!(!cpus.remove(CpuId::new(400)));
+        assert_eq!(cpus.to_string(), "5");
     }
 }

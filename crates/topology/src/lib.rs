@@ -17,6 +17,8 @@
 //! # Ok::<(), firsttouch_topology::TopologyError>(())
 //! ```
 
+#![deny(unsafe_code)]
+
 #[cfg(not(target_os = "linux"))]
 compile_error!(
     "firsttouch needs Linux: it places memory and threads with Linux's NUMA system calls"
@@ -44,7 +46,7 @@ pub use cpu_list::ListError;
 pub use distance::DistanceMatrix;
 pub use error::{Oddity, TopologyError};
 pub use id::{CpuId, NodeId};
-pub use id_set::{CpuSet, IdSet, NodeSet};
+pub use id_set::{CpuSet, IdSet, Iter, NodeSet};
 pub use node::{HugePagePool, Node, NodeKind};
 pub use page_sizes::{PageSizes, TransparentHugePages};
 pub use topology::{Source, Topology};
