@@ -251,6 +251,21 @@ fn a_node_that_claims_another_nodes_cpus_is_left_out() {
 }
 
 #[test]
+fn emulated_nodes_own_the_cpus_they_link_and_are_local_to_those_they_list() {
+    let tree = Tree::three_nodes();
+    for node in 0..3 {
+        tree.write(&format!("{NODES}/node{node}/cpulist"), "0-3\n");
+        tree.write(&format!("{NODES}/node{node}/distance"), "10 10 10\n");
+    }
+    for (node, cpu) in [(0, 0), (0, 1), (1, 2), (1, 3)] {
+        tree.write(&format!("{NODES}/node{node}/cpu{cpu}/uevent"), "");
+    }
+    let topology = read_odd(&tree, "overlap");
+    assert_eq!(locals(&topology), [(0, "0-1".into()), (1, "2-3".into()), (2, "0-3".into())]);
+    assert_eq!(topology.distance(node(0), node(2)), 10);
+}
+
+#[test]
 fn a_garbled_cpulist_gives_way_to_the_mask_and_that_to_the_links() {
     let tree = Tree::three_nodes();
     tree.write(&format!("{NODES}/node0/cpulist"), "zero to one");
