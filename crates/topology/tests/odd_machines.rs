@@ -168,6 +168,14 @@ fn memory_less_nodes_are_cpu_only() {
 }
 
 #[test]
+fn nodes_with_neither_cpus_nor_memory_are_empty() {
+    let tree = Tree::three_nodes();
+    tree.write(&format!("{NODES}/node2/meminfo"), "Node 2 MemTotal: 0 kB\n");
+    let topology = read(&tree);
+    assert_eq!(topology.node(node(2)).map(|node| node.kind()), Some(NodeKind::Empty));
+}
+
+#[test]
 fn initiators_come_before_distances() {
     let tree = Tree::three_nodes();
     tree.write(&format!("{NODES}/node2/access0/initiators/node1/uevent"), "");
@@ -240,6 +248,21 @@ fn a_node_that_claims_another_nodes_cpus_is_left_out() {
     assert_eq!(locals(&topology), [(0, "0-1".into()), (2, "0-1".into())]);
     assert_eq!(topology.node_of_cpu(CpuId::new(3)), None);
     assert_eq!(topology.distance(node(0), node(2)), 17);
+}
+
+#[test]
+fn emulated_nodes_own_the_cpus_they_link_and_are_local_to_those_they_list() {
+    let tree = Tree::three_nodes();
+    for node in 0..3 {
+        tree.write(&format!("{NODES}/node{node}/cpulist"), "0-3\n");
+        tree.write(&format!("{NODES}/node{node}/distance"), "10 10 10\n");
+    }
+    for (node, cpu) in [(0, 0), (0, 1), (1, 2), (1, 3)] {
+        tree.write(&format!("{NODES}/node{node}/cpu{cpu}/uevent"), "");
+    }
+    let topology = read_odd(&tree, "overlap");
+    assert_eq!(locals(&topology), [(0, "0-1".into()), (1, "2-3".into()), (2, "0-3".into())]);
+    assert_eq!(topology.distance(node(0), node(2)), 10);
 }
 
 #[test]

@@ -1,0 +1,141 @@
+//! Why a job could not run, or stopped.
+
+use std::ops::Range;
+
+use firsttouch_memory::MemoryError;
+use firsttouch_topology::{NodeId, NodeSet};
+
+use crate::PlanError;
+
+/// Why a job could not run, or stopped.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum JobError {
+    /// The range cannot be cut as asked.
+    #[error("the range cannot be cut")]
+    Plan(#[from] PlanError),
+    /// A part is on a node that the machine does not have.
+    #[error("a part is on node {node}, but the pool's machine has nodes {known}")]
+    UnknownNode {
+        /// The node asked for.
+        node: NodeId,
+        /// The machine's nodes.
+        known: NodeSet,
+    },
+    /// Two parts share units, which would be run twice.
+    #[error(
+        "node {first_node}'s part {first:?} and node {second_node}'s part {second:?} overlap; \
+         each unit belongs to one part"
+    )]
+    PartsOverlap {
+        /// The node of the part that starts first.
+        first_node: NodeId,
+        /// The part that starts first.
+        first: Range<usize>,
+        /// The node of the other part.
+        second_node: NodeId,
+        /// The other part.
+        second: Range<usize>,
+    },
+    /// No part covers some units, which would not be run.
+    #[error("no part covers {gap:?}; the parts must cover the job's whole range")]
+    PartsMiss {
+        /// The first units that no part covers.
+        gap: Range<usize>,
+    },
+    /// A part reaches out of the job's range.
+    #[error("node {node}'s part {part:?} is not inside of the job's range {range:?}")]
+    PartOutside {
+        /// The part's node.
+        node: NodeId,
+        /// The part.
+        part: Range<usize>,
+        /// The job's range.
+        range: Range<usize>,
+    },
+    /// An interleave block is no whole number of pages.
+    #[error("an interleave block of {block} bytes is no multiple of the page size, {page_bytes}")]
+    Block {
+        /// The block asked for, in bytes.
+        block: usize,
+        /// The region's page size, in bytes.
+        page_bytes: usize,
+    },
+    /// A placement names a node that cannot hold this process's pages.
+    #[error("node {node} has no memory that this process may use; nodes {usable} have")]
+    NodeWithoutMemory {
+        /// The node asked for.
+        node: NodeId,
+        /// The nodes that can be asked for.
+        usable: NodeSet,
+    },
+    /// A placement names no node.
+    #[error("the placement names no node; nodes {usable} have memory that this process may use")]
+    NoNodes {
+        /// The nodes that can be asked for.
+        usable: NodeSet,
+    },
+    /// A bound node has not enough free memory: the kernel would answer with its OOM killer, or SIGBUS for huge pages.
+    #[error(
+        "node {node} would be bound for {needed} bytes and has {} free; ask for less there, \
+         free some, or use Binding::Preferred, which may use other nodes",
+        free_words(*.free)
+    )]
+    NotEnoughFree {
+        /// The node.
+        node: NodeId,
+        /// Bytes the placement puts there.
+        needed: u64,
+        /// Bytes free there in pages of the region's size; `None` where that cannot be read.
+        free: Option<u64>,
+    },
+    /// The free memory of the machine cannot be read afresh, and a bound placement needs it.
+    #[error("free memory cannot be read, which a bound placement needs to know")]
+    FreeUnknown(#[source] firsttouch_topology::TopologyError),
+    /// The elements need a stricter alignment than the region has.
+    #[error(
+        "elements aligned to {align} bytes do not fit a region at an address aligned to {have}"
+    )]
+    ElementAlign {
+        /// The alignment of the element type, in bytes.
+        align: usize,
+        /// The largest power of two that divides the region's address.
+        have: usize,
+    },
+    /// The kernel refused a bound policy.
+    #[error("bytes {range:?} cannot be bound to their nodes")]
+    Policy {
+        /// The byte range in the region.
+        range: Range<usize>,
+        /// The kernel's answer.
+        #[source]
+        source: MemoryError,
+    },
+    /// The region's old pages could not be given back.
+    #[error("the region's old pages cannot be given back, so they cannot be placed anew")]
+    Discard(#[source] MemoryError),
+    /// Pages could not be had; the rest of the job was not begun.
+    #[error(
+        "bytes {range:?}, meant for {}, cannot be initialised; {initialised} bytes were before",
+        node_words(*.node)
+    )]
+    Init {
+        /// The node that the pages were meant for; `None` for any.
+        node: Option<NodeId>,
+        /// The byte range in the region.
+        range: Range<usize>,
+        /// Bytes initialised by the job before it stopped.
+        initialised: usize,
+        /// The kernel's answer.
+        #[source]
+        source: MemoryError,
+    },
+}
+
+fn free_words(free: Option<u64>) -> String {
+    free.map_or_else(|| "an unknown number".to_owned(), |bytes| bytes.to_string())
+}
+
+fn node_words(node: Option<NodeId>) -> String {
+    node.map_or_else(|| "any node".to_owned(), |node| format!("node {node}"))
+}

@@ -1,0 +1,368 @@
+//! Running a job: what each thread does until no chunk is left.
+
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use firsttouch_pool::{Member, Pool, Team};
+use firsttouch_topology::{CpuId, CpuSet, NodeId, Topology, affinity};
+
+use crate::cursor::Cursor;
+use crate::job::Job;
+use crate::job::seats::{Demand, Seating};
+use crate::job::sites::{Sites, distance};
+use crate::{Chunk, JobReport, NodeReport, Plan, Steal};
+
+/// One share, cut, with the cursor its chunks are taken from.
+#[derive(Debug)]
+pub(crate) struct Work<'t> {
+    node: Option<NodeId>,
+    /// The CPUs to which the node is local.
+    local_cpus: Option<&'t CpuSet>,
+    size: usize,
+    plans: Vec<Plan<usize>>,
+    /// Chunks in all plans up to and with each.
+    ends: Vec<usize>,
+    cursor: Cursor,
+}
+
+impl<'t> Work<'t> {
+    pub(crate) fn new(
+        node: Option<NodeId>,
+        size: usize,
+        plans: Vec<Plan<usize>>,
+        topology: &'t Topology,
+    ) -> Self {
+        let mut chunks = 0;
+        let ends: Vec<usize> = plans
+            .iter()
+            .map(|plan| {
+                chunks += plan.chunks();
+                chunks
+            })
+            .collect();
+        let local_cpus = node.and_then(|node| topology.node(node)).map(|node| node.local_cpus());
+        Self { node, local_cpus, size, plans, ends, cursor: Cursor::new(chunks) }
+    }
+
+    /// Takes the next chunk's range.
+    fn take(&self) -> Option<Range<usize>> {
+        let index = self.cursor.take()?;
+        let plan = self.ends.partition_point(|&end| end <= index);
+        let before = plan.checked_sub(1).map_or(0, |earlier| self.ends[earlier]);
+        self.plans[plan].chunk(index - before)
+    }
+
+    fn is_local(&self, cpu: CpuId) -> bool {
+        self.node.is_none() || self.local_cpus.is_some_and(|cpus| cpus.contains(cpu))
+    }
+}
+
+/// What one thread did for one share.
+#[derive(Clone, Copy, Debug, Default)]
+struct Tally {
+    chunks: usize,
+    local: usize,
+    threads: usize,
+    /// From the job's start to the end of the last chunk.
+    end: Duration,
+}
+
+impl Tally {
+    fn add(&mut self, other: &Self) {
+        self.chunks += other.chunks;
+        self.local += other.local;
+        self.threads += other.threads;
+        self.end = self.end.max(other.end);
+    }
+}
+
+/// What all threads did, put together when each is done.
+#[derive(Debug, Default)]
+struct Tallies {
+    shares: Vec<Tally>,
+    threads: usize,
+}
+
+/// A job while it runs.
+pub(crate) struct Running<'a> {
+    job: &'a Job,
+    sites: &'a Sites<'a>,
+    demands: &'a [Demand],
+    work: Vec<Work<'a>>,
+    seating: &'a Seating,
+    /// For each site, how many of its helpers have come: the next one's seat.
+    came: Vec<AtomicUsize>,
+    started: Instant,
+    /// Set once a chunk fails or panics; no thread begins another then.
+    ///
+    /// `Relaxed`: it only saves work. What went wrong reaches the caller by
+    /// the mutex below, or by the pool, and not through this flag.
+    abandoned: AtomicBool,
+}
+
+/// Where a thread is, as it takes a chunk.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    cpu: CpuId,
+    node: Option<NodeId>,
+}
+
+impl<'a> Running<'a> {
+    pub(crate) fn new(
+        job: &'a Job,
+        started: Instant,
+        sites: &'a Sites<'a>,
+        demands: &'a [Demand],
+        work: Vec<Work<'a>>,
+        seating: &'a Seating,
+    ) -> Self {
+        let came = seating.seats.iter().map(|_| AtomicUsize::new(0)).collect();
+        let abandoned = AtomicBool::new(false);
+        Self { job, sites, demands, work, seating, came, started, abandoned }
+    }
+
+    /// Runs every chunk and reports.
+    pub(crate) fn run<S, E: Send>(
+        self,
+        pool: &Pool,
+        state: impl Fn() -> S + Sync,
+        chunk: impl Fn(&mut S, &Chunk) -> Result<(), E> + Sync,
+        finish: impl Fn(S) + Sync,
+    ) -> Result<JobReport, E> {
+        let (start, size) = self.job.range();
+        let chunks: usize = self.work.iter().filter_map(|work| work.ends.last()).sum();
+        let threads = self.seating.total();
+        let span = tracing::debug_span!("job", start, size, chunks, threads);
+        let _entered = span.enter();
+        self.tell_adopted();
+
+        let error = Mutex::new(None);
+        let tallies = Mutex::new(Tallies::default());
+        let member = |member: Option<&Member<'_>>| {
+            let mut thread = Thread::new(&self, member);
+            let mut own = None;
+            while let Some((share, next)) = thread.next(&self) {
+                let state = own.get_or_insert_with(&state);
+                tracing::trace!(
+                    parent: &span,
+                    node = next.node.map(NodeId::os_index),
+                    cpu = next.cpu.os_index(),
+                    start = next.start,
+                    end = next.end,
+                    "chunk"
+                );
+                let abandon = AbandonOnUnwind(&self.abandoned);
+                let result = chunk(state, &next);
+                std::mem::forget(abandon);
+                if let Err(failure) = result {
+                    self.abandoned.store(true, Ordering::Relaxed);
+                    lock(&error).get_or_insert(failure);
+                    break;
+                }
+                thread.count(share, next.local, self.started.elapsed());
+            }
+            let abandon = AbandonOnUnwind(&self.abandoned);
+            own.map(&finish);
+            std::mem::forget(abandon);
+            thread.report(&tallies);
+        };
+        if self.work.is_empty() {
+            // Nothing to run, and nobody to ask.
+        } else if self.seating.is_caller_alone() {
+            member(None);
+        } else {
+            pool.run(&self.team(), |of_team| member(Some(of_team)));
+        }
+        match error.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            Some(error) => Err(error),
+            None => Ok(self.report(&lock(&tallies))),
+        }
+    }
+
+    /// The helpers that the seating asks for.
+    fn team(&self) -> Team {
+        let mut team = Team::new();
+        for (site, node) in self.sites.nodes().enumerate() {
+            let required = self.seating.required[site];
+            let invited = self.seating.seats[site].len() - required;
+            if required > 0 {
+                team = team.require(node, required);
+            }
+            if invited > 0 {
+                team = team.invite(node, invited);
+            }
+        }
+        team
+    }
+
+    /// Traces the shares that have no thread of their own.
+    fn tell_adopted(&self) {
+        let by = self.seating.adopted.iter().map(|site| {
+            let site = (*site)?;
+            self.sites.nodes().nth(site)
+        });
+        for (work, by) in self.work.iter().zip(by) {
+            if let Some(by) = by {
+                tracing::debug!(
+                    node = work.node.map(NodeId::os_index),
+                    by = by.os_index(),
+                    "fewer threads than parts; another node's helpers run this one"
+                );
+            }
+        }
+    }
+
+    /// The shares that a thread tries, in this order: its own, those it serves, then the others it may take.
+    fn order(
+        &self,
+        is_caller: bool,
+        place: Place,
+        site: Option<usize>,
+        own: Option<usize>,
+    ) -> Vec<usize> {
+        let serves = |share: usize| {
+            let by_site = site.is_some_and(|site| {
+                let adopted = self.seating.adopted[share] == Some(site);
+                adopted || self.demands[share].serving.contains(&site)
+            });
+            by_site || (is_caller && self.work[share].is_local(place.cpu))
+        };
+        let may = |&share: &usize| {
+            let anywhere = self.job.steal == Steal::Anywhere;
+            anywhere || serves(share) || (is_caller && self.seating.duty[share])
+        };
+        let mut order: Vec<usize> = (0..self.work.len()).filter(may).collect();
+        if order.len() > 1 {
+            order.sort_by_key(|&share| {
+                let away = match (place.node, self.work[share].node) {
+                    (Some(from), Some(to)) => distance(self.sites.topology(), from, to),
+                    _ => (false, 0),
+                };
+                (own != Some(share), !serves(share), away)
+            });
+        }
+        order
+    }
+
+    fn report(&self, tallies: &Tallies) -> JobReport {
+        let nodes: Vec<NodeReport> = self
+            .work
+            .iter()
+            .zip(&tallies.shares)
+            .map(|(work, tally)| NodeReport {
+                node: work.node,
+                size: work.size,
+                chunks: tally.chunks,
+                local_chunks: tally.local,
+                threads: tally.threads,
+                elapsed: tally.end,
+            })
+            .collect();
+        JobReport {
+            size: nodes.iter().map(|row| row.size).sum(),
+            chunks: nodes.iter().map(|row| row.chunks).sum(),
+            local_chunks: nodes.iter().map(|row| row.local_chunks).sum(),
+            threads: tallies.threads,
+            elapsed: self.started.elapsed(),
+            nodes,
+        }
+    }
+}
+
+/// One thread's way through a job.
+struct Thread {
+    is_caller: bool,
+    /// The node of a helper; `None` for a caller from outside, who may move.
+    helper_node: Option<NodeId>,
+    /// The share it begins with.
+    own: Option<usize>,
+    /// Where it was when `order` was made.
+    place: Option<Place>,
+    order: Vec<usize>,
+    /// How many of `order` are known to have no chunk left.
+    done: usize,
+    tallies: Vec<Tally>,
+}
+
+impl Thread {
+    fn new(running: &Running<'_>, member: Option<&Member<'_>>) -> Self {
+        let is_caller = member.is_none_or(Member::is_caller);
+        let helper_node = match member {
+            Some(member) if !is_caller => member.helper().map(|helper| helper.node),
+            // A helper that calls is still where it was pinned.
+            _ => running.sites.calling_helper(),
+        };
+        let own = if is_caller {
+            running.seating.caller
+        } else {
+            let site = helper_node.and_then(|node| running.sites.index_of(node));
+            site.and_then(|site| {
+                let seat = running.came[site].fetch_add(1, Ordering::Relaxed);
+                running.seating.seats[site].get(seat).copied()
+            })
+        };
+        let tallies = vec![Tally::default(); running.work.len()];
+        Self { is_caller, helper_node, own, place: None, order: Vec::new(), done: 0, tallies }
+    }
+
+    /// Takes a chunk, and names its share; `None` once there is none for this thread.
+    fn next(&mut self, running: &Running<'_>) -> Option<(usize, Chunk)> {
+        if running.abandoned.load(Ordering::Relaxed) {
+            return None;
+        }
+        let topology = running.sites.topology();
+        let cpu = affinity::current_cpu();
+        let cpu_node = topology.node_of_cpu(cpu);
+        let place = Place { cpu, node: self.helper_node.or(cpu_node) };
+        if self.place.is_none_or(|before| before.node != place.node) {
+            let site = place.node.and_then(|node| running.sites.index_of(node));
+            self.order = running.order(self.is_caller, place, site, self.own);
+            self.done = 0;
+            self.place = Some(place);
+        }
+        while let Some(&share) = self.order.get(self.done) {
+            let work = &running.work[share];
+            if let Some(Range { start, end }) = work.take() {
+                let local = work.is_local(cpu);
+                return Some((share, Chunk { start, end, node: work.node, cpu, cpu_node, local }));
+            }
+            self.done += 1;
+        }
+        None
+    }
+
+    /// Counts a chunk that is done.
+    fn count(&mut self, share: usize, local: bool, end: Duration) {
+        let tally = &mut self.tallies[share];
+        tally.chunks += 1;
+        tally.local += usize::from(local);
+        tally.threads = 1;
+        tally.end = end;
+    }
+
+    /// Adds what this thread did to what all did.
+    fn report(self, tallies: &Mutex<Tallies>) {
+        let mut all = lock(tallies);
+        all.shares.resize(self.tallies.len(), Tally::default());
+        all.threads += usize::from(self.tallies.iter().any(|tally| tally.chunks > 0));
+        for (sum, own) in all.shares.iter_mut().zip(&self.tallies) {
+            sum.add(own);
+        }
+    }
+}
+
+/// Tells the other threads to stop when a chunk panics.
+struct AbandonOnUnwind<'a>(&'a AtomicBool);
+
+impl Drop for AbandonOnUnwind<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Locks; what these mutexes guard is whole even if a thread panicked with the lock.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,215 @@
+//! How many threads each share of a job gets, and whose.
+//!
+//! Pure arithmetic over small tables, so that machines of any shape can be
+//! tried. A *site* is a node that has helpers, named by its index in the
+//! pool's list of nodes; a *share* is what one node has of the job.
+
+use std::cmp::Ordering;
+use std::collections::BinaryHeap;
+
+use crate::Steal;
+
+/// A share as the seating sees it.
+#[derive(Clone, Debug)]
+pub(crate) struct Demand {
+    /// Units of work.
+    pub(crate) size: usize,
+    /// Threads it is worth; at least one.
+    pub(crate) worth: usize,
+    /// The sites whose helpers run its chunks; never empty.
+    pub(crate) serving: Vec<usize>,
+    /// All sites, nearest to the share first.
+    pub(crate) nearest: Vec<usize>,
+    /// Whether the first serving sites are used up before the next; else they are used evenly.
+    pub(crate) in_order: bool,
+}
+
+/// The thread that calls.
+#[derive(Clone, Debug)]
+pub(crate) struct Caller {
+    /// The site it is on, where that is one.
+    pub(crate) site: Option<usize>,
+    /// Whether it is itself a helper of the pool, on that site.
+    pub(crate) is_helper: bool,
+    /// For each share, whether the caller is local to it or on a site that serves it.
+    pub(crate) serves: Vec<bool>,
+    /// All shares, nearest to the caller first.
+    pub(crate) nearest: Vec<usize>,
+}
+
+/// What the job allows.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// Threads in all, the caller included.
+    pub(crate) threads: usize,
+    /// Threads on one node, the caller included.
+    pub(crate) per_site: usize,
+    /// Threads the whole range is worth.
+    pub(crate) worth: usize,
+    pub(crate) steal: Steal,
+}
+
+/// Who takes part, and with which share each begins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Seating {
+    /// The share the caller begins with; `None` where it runs nothing but what it must.
+    pub(crate) caller: Option<usize>,
+    /// For each site, the share that each of its helpers begins with.
+    pub(crate) seats: Vec<Vec<usize>>,
+    /// For each site, how many of its seats must be taken before the job can end.
+    pub(crate) required: Vec<usize>,
+    /// For each share, the threads that begin with it.
+    pub(crate) threads: Vec<usize>,
+    /// For each share that no thread serves, the site whose helpers run it all the same.
+    pub(crate) adopted: Vec<Option<usize>>,
+    /// For each share, whether the caller sees to it that it is done, wherever it runs by then.
+    pub(crate) duty: Vec<bool>,
+}
+
+impl Seating {
+    /// Threads that take part, the caller included where it begins with a share.
+    pub(crate) fn total(&self) -> usize {
+        self.threads.iter().sum()
+    }
+
+    /// Whether the caller runs it all.
+    pub(crate) fn is_caller_alone(&self) -> bool {
+        self.seats.iter().all(Vec::is_empty)
+    }
+}
+
+/// A share waiting for one more thread; the greatest has the most work per thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Claim {
+    size: usize,
+    threads: usize,
+    share: usize,
+}
+
+impl Ord for Claim {
+    fn cmp(&self, other: &Self) -> Ordering {
+        // size / threads, compared without dividing; no thread at all is the most.
+        let load = (self.size as u128) * (other.threads as u128);
+        let other_load = (other.size as u128) * (self.threads as u128);
+        let by_threads = (self.threads == 0).cmp(&(other.threads == 0));
+        let by_load = load.cmp(&other_load);
+        let by_size = self.size.cmp(&other.size);
+        by_threads.then(by_load).then(by_size).then(other.share.cmp(&self.share))
+    }
+}
+
+impl PartialOrd for Claim {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// Seats the caller and the helpers.
+///
+/// Every share gets one thread while they last, the largest first; each
+/// further thread goes to the share with the most work per thread. The caller
+/// stands in for a helper of its own node, unless more threads are asked for
+/// than there are helpers. `helpers` are the helpers of each site.
+pub(crate) fn seat(
+    shares: &[Demand],
+    helpers: &[usize],
+    caller: &Caller,
+    limits: Limits,
+) -> Seating {
+    let never = limits.steal == Steal::Never;
+    let mut free: Vec<usize> = helpers.to_vec();
+    let all_helpers: usize = helpers.iter().sum();
+    let mut seating = Seating {
+        caller: None,
+        seats: vec![Vec::new(); helpers.len()],
+        required: vec![0; helpers.len()],
+        threads: vec![0; shares.len()],
+        adopted: vec![None; shares.len()],
+        duty: vec![!never; shares.len()],
+    };
+
+    // The largest share it serves, else the nearest it may steal from.
+    let served = (0..shares.len()).filter(|&share| caller.serves[share]);
+    let largest = served.max_by_key(|&share| (shares[share].size, usize::MAX - share));
+    let nearest = caller.nearest.first().copied().filter(|_| !never);
+    seating.caller = largest.or(nearest);
+    if let Some(site) = caller.site {
+        // A helper that calls cannot also be invited; an outside caller uses a
+        // helper's CPU, where it is not asked for on top of all helpers.
+        let stands_in = seating.caller.is_some() && limits.threads <= all_helpers;
+        free[site] -= usize::from(caller.is_helper || stands_in);
+    }
+    for (site, free) in free.iter_mut().enumerate() {
+        let taken = usize::from(seating.caller.is_some() && caller.site == Some(site));
+        *free = (*free).min(limits.per_site - taken);
+    }
+
+    let mut left = limits.threads.min(limits.worth.max(if never { shares.len() } else { 1 }));
+    if let Some(share) = seating.caller {
+        seating.threads[share] = 1;
+        left -= 1;
+    }
+    let claims = shares.iter().enumerate();
+    let claim = |(share, demand): (usize, &Demand)| Claim {
+        size: demand.size,
+        threads: seating.threads[share],
+        share,
+    };
+    let mut claims: BinaryHeap<Claim> = claims.map(claim).collect();
+    while left > 0 {
+        let Some(mut claim) = claims.pop() else { break };
+        let demand = &shares[claim.share];
+        let mut sites = demand.serving.iter().copied().filter(|&site| free[site] > 0);
+        let site = match demand.in_order {
+            true => sites.next(),
+            // Of those with the most helpers left, the first.
+            false => sites.rev().max_by_key(|&site| free[site]),
+        };
+        let Some(site) = site.filter(|_| claim.threads < demand.worth) else { continue };
+        free[site] -= 1;
+        left -= 1;
+        seating.seats[site].push(claim.share);
+        claim.threads += 1;
+        seating.threads[claim.share] = claim.threads;
+        claims.push(claim);
+    }
+    if never {
+        cover_all(shares, caller, &mut seating);
+    }
+    seating
+}
+
+/// Sees to it that every share has a thread that must come: the caller, or a required helper.
+fn cover_all(shares: &[Demand], caller: &Caller, seating: &mut Seating) {
+    for (share, demand) in shares.iter().enumerate() {
+        if seating.caller.is_some() && caller.serves[share] {
+            seating.duty[share] = true;
+            continue;
+        }
+        let seated = |&&site: &&usize| !seating.seats[site].is_empty();
+        let site = match demand.serving.iter().find(seated) {
+            Some(&site) => site,
+            None => {
+                let caller_site = caller.site.filter(|_| seating.caller.is_some());
+                let present = |&&site: &&usize| caller_site == Some(site) || seated(&&site);
+                match demand.nearest.iter().find(present) {
+                    Some(&site) if !seating.seats[site].is_empty() => {
+                        seating.adopted[share] = Some(site);
+                        site
+                    }
+                    _ => {
+                        seating.duty[share] = true;
+                        continue;
+                    }
+                }
+            }
+        };
+        // One helper that comes does all that its site serves.
+        if seating.required[site] == 0 {
+            seating.required[site] = 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

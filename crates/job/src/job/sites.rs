@@ -1,0 +1,194 @@
+//! Which nodes have helpers, and which of them serve which memory.
+
+use firsttouch_pool::Pool;
+use firsttouch_topology::{CpuId, NodeId, NodeKind, Topology, affinity};
+
+use crate::job::seats::{Caller, Demand};
+use crate::location::parts::Share;
+
+/// One node that has helpers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Site {
+    pub(crate) node: NodeId,
+    /// Invariant: not zero.
+    pub(crate) helpers: usize,
+}
+
+/// A pool's nodes, and where the caller is among them.
+#[derive(Debug)]
+pub(crate) struct Sites<'p> {
+    topology: &'p Topology,
+    /// Ascending by node number.
+    sites: Vec<Site>,
+    /// The node of the helper that calls; `None` for a caller from outside.
+    calling_helper: Option<NodeId>,
+    /// The CPU the caller is on.
+    cpu: CpuId,
+}
+
+impl<'p> Sites<'p> {
+    /// Looks at a pool and at the calling thread.
+    pub(crate) fn of(pool: &'p Pool) -> Self {
+        let sites = pool.nodes().map(|(node, helpers)| Site { node, helpers }).collect();
+        Self::new(
+            pool.topology(),
+            sites,
+            pool.current_helper().map(|helper| helper.node),
+            affinity::current_cpu(),
+        )
+    }
+
+    /// Puts together what [`of`](Self::of) finds out.
+    pub(crate) fn new(
+        topology: &'p Topology,
+        sites: Vec<Site>,
+        calling_helper: Option<NodeId>,
+        cpu: CpuId,
+    ) -> Self {
+        Self { topology, sites, calling_helper, cpu }
+    }
+
+    pub(crate) fn topology(&self) -> &'p Topology {
+        self.topology
+    }
+
+    /// All helpers.
+    pub(crate) fn helpers(&self) -> usize {
+        self.sites.iter().map(|site| site.helpers).sum::<usize>().max(1)
+    }
+
+    /// The helpers of each site.
+    pub(crate) fn helper_counts(&self) -> Vec<usize> {
+        self.sites.iter().map(|site| site.helpers).collect()
+    }
+
+    /// The nodes that have helpers.
+    pub(crate) fn nodes(&self) -> impl Iterator<Item = NodeId> + '_ {
+        self.sites.iter().map(|site| site.node)
+    }
+
+    /// The site of a node.
+    pub(crate) fn index_of(&self, node: NodeId) -> Option<usize> {
+        self.sites.iter().position(|site| site.node == node)
+    }
+
+    /// The node of the helper that calls; `None` for a caller from outside.
+    pub(crate) fn calling_helper(&self) -> Option<NodeId> {
+        self.calling_helper
+    }
+
+    /// The node that the caller works for.
+    pub(crate) fn caller_node(&self) -> Option<NodeId> {
+        self.calling_helper.or_else(|| self.topology.node_of_cpu(self.cpu))
+    }
+
+    /// The first `n` sites from the caller by distance, then in order of number.
+    pub(crate) fn nearest_to_caller(&self, n: usize) -> Vec<(NodeId, usize)> {
+        let mut near = self.by_distance(self.caller_node());
+        near.truncate(n);
+        near.sort_unstable();
+        near.into_iter().map(|site| (self.sites[site].node, self.sites[site].helpers)).collect()
+    }
+
+    /// All sites, nearest first.
+    pub(crate) fn by_distance(&self, from: Option<NodeId>) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..self.sites.len()).collect();
+        if let Some(from) = from {
+            order.sort_by_key(|&site| distance(self.topology, from, self.sites[site].node));
+        }
+        order
+    }
+
+    /// The sites whose helpers run a node's chunks, and whether these are local to it.
+    ///
+    /// These are the sites with CPUs local to the node, and those on nodes
+    /// without memory to which this node's is the nearest. Where there are
+    /// none, all sites at the least distance.
+    pub(crate) fn serving(&self, node: NodeId) -> (Vec<usize>, bool) {
+        let serves = |&site: &usize| {
+            let near = self.sites[site].node;
+            is_local(self.topology, near, node) || nearest_memory(self.topology, near) == Some(node)
+        };
+        let local: Vec<usize> = (0..self.sites.len()).filter(serves).collect();
+        if !local.is_empty() {
+            return (local, true);
+        }
+        let distance_of = |site: usize| self.topology.distance(node, self.sites[site].node);
+        let all = 0..self.sites.len();
+        let least = all.clone().map(distance_of).min();
+        (all.filter(|&site| Some(distance_of(site)) == least).collect(), false)
+    }
+
+    /// What the seating is to know of a share.
+    pub(crate) fn demand(&self, share: &Share, worth: usize) -> Demand {
+        let size = share.size();
+        let Some(node) = share.node else {
+            let nearest = self.by_distance(self.caller_node());
+            return Demand { size, worth, serving: nearest.clone(), nearest, in_order: true };
+        };
+        let (serving, local) = self.serving(node);
+        if !local {
+            let by = self.sites.get(serving.first().copied().unwrap_or(0)).map(|site| site.node);
+            tracing::debug!(
+                node = node.os_index(),
+                by = by.map(NodeId::os_index),
+                "no helper is local to the node; the nearest node's helpers run its part"
+            );
+        }
+        let nearest = self.by_distance(Some(node));
+        Demand { size, worth, serving, nearest, in_order: false }
+    }
+
+    /// What the seating is to know of the calling thread.
+    pub(crate) fn caller(&self, shares: &[Share], demands: &[Demand]) -> Caller {
+        let node = self.caller_node();
+        let site = node.and_then(|node| self.index_of(node));
+        let serves = shares.iter().zip(demands).map(|(share, demand)| {
+            let cpu_is_local =
+                share.node.is_none_or(|node| is_cpu_local(self.topology, self.cpu, node));
+            cpu_is_local || site.is_some_and(|site| demand.serving.contains(&site))
+        });
+        let serves: Vec<bool> = serves.collect();
+        let mut nearest: Vec<usize> = (0..shares.len()).collect();
+        nearest.sort_by_key(|&share| {
+            let distance = match (node, shares[share].node) {
+                (Some(from), Some(to)) => distance(self.topology, from, to),
+                _ => (false, 0),
+            };
+            (!serves[share], distance)
+        });
+        Caller { site, is_helper: self.calling_helper.is_some(), serves, nearest }
+    }
+}
+
+/// A key that sorts nodes by their distance from one, itself first.
+pub(crate) fn distance(topology: &Topology, from: NodeId, to: NodeId) -> (bool, u32) {
+    (from != to, topology.distance(from, to))
+}
+
+/// Whether a node's own CPUs are local to another node's memory.
+fn is_local(topology: &Topology, near: NodeId, node: NodeId) -> bool {
+    near == node
+        || match (topology.node(near), topology.node(node)) {
+            (Some(near), Some(node)) => near.cpus().intersects(node.local_cpus()),
+            _ => false,
+        }
+}
+
+/// Whether a CPU is local to a node's memory.
+pub(crate) fn is_cpu_local(topology: &Topology, cpu: CpuId, node: NodeId) -> bool {
+    topology.node(node).is_some_and(|node| node.local_cpus().contains(cpu))
+}
+
+/// The nearest node with memory, for a node without.
+fn nearest_memory(topology: &Topology, from: NodeId) -> Option<NodeId> {
+    let kind = |node: NodeId| topology.node(node).map(|node| node.kind());
+    if kind(from) != Some(NodeKind::CpuOnly) {
+        return None;
+    }
+    let by_distance = topology.nodes_by_distance(from);
+    by_distance.into_iter().find(|&node| kind(node) != Some(NodeKind::CpuOnly))
+}
+
+#[cfg(test)]
+mod tests;

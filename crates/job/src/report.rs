@@ -1,0 +1,44 @@
+//! What a job did.
+
+use std::time::Duration;
+
+use firsttouch_topology::NodeId;
+
+/// What a job did, and where.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct JobReport {
+    /// Units in the job's range.
+    pub size: usize,
+    /// Chunks run: all of them.
+    pub chunks: usize,
+    /// Chunks run by a thread local to the chunk's node.
+    ///
+    /// Local means that the CPU, when it took the chunk, was among the
+    /// [local CPUs](firsttouch_topology::Node::local_cpus) of the node.
+    pub local_chunks: usize,
+    /// Threads that ran at least one chunk, the caller included.
+    pub threads: usize,
+    /// From the call to the end of the last chunk's thread.
+    pub elapsed: Duration,
+    /// One row for each node that had a part, in the order of their first parts; a single row for [`Location::Anywhere`](crate::Location::Anywhere).
+    pub nodes: Vec<NodeReport>,
+}
+
+/// What a job did with one node's part.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct NodeReport {
+    /// The node; `None` for a range that lives nowhere in particular.
+    pub node: Option<NodeId>,
+    /// Units in the node's part.
+    pub size: usize,
+    /// Chunks of the part.
+    pub chunks: usize,
+    /// Chunks of the part run by a thread local to the node.
+    pub local_chunks: usize,
+    /// Threads that ran at least one chunk of the part, from whichever node.
+    pub threads: usize,
+    /// From the job's start to the end of the part's last chunk.
+    pub elapsed: Duration,
+}

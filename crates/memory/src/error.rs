@@ -1,0 +1,280 @@
+//! What can be wrong with a request for memory.
+
+use std::fmt;
+use std::io;
+use std::ops::Range;
+
+use firsttouch_topology::{NodeId, NodeSet};
+
+use crate::HugePageSize;
+
+/// Why memory could not be mapped, placed, populated or asked about.
+///
+/// Ranges are in bytes from the region's start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum MemoryError {
+    /// A region of no bytes was asked for.
+    #[error("a region of 0 bytes cannot be mapped; ask for at least 1 byte")]
+    ZeroLength,
+    /// The length is beyond what the address space can hold.
+    #[error(
+        "a region of {len} bytes is too long: rounded up to whole pages, at most {} bytes can be \
+         mapped",
+        isize::MAX
+    )]
+    TooLong {
+        /// The length asked for, in bytes.
+        len: usize,
+    },
+    /// A huge page size is not a power of two.
+    #[error("{bytes} bytes is no huge page size: a page size is a power of two")]
+    InvalidHugePageSize {
+        /// The size asked for, in bytes.
+        bytes: usize,
+    },
+    /// The kernel has no hugetlb pages of this size.
+    #[error("this kernel has no huge pages of {size}; it has {}", List(.available))]
+    NoHugePagesOfSize {
+        /// The size asked for.
+        size: HugePageSize,
+        /// The sizes that the kernel has, smallest first.
+        available: Vec<HugePageSize>,
+    },
+    /// The pools of hugetlb pages cannot cover the region.
+    #[error(
+        "{needed} huge pages of {size} are needed and {free} are free and unreserved{}; raise \
+         /sys/kernel/mm/hugepages/hugepages-{}kB/nr_hugepages", Pools(.pools), .size.bytes() >> 10
+    )]
+    HugePagesShort {
+        /// The page size asked for.
+        size: HugePageSize,
+        /// The pages that the region needs.
+        needed: u64,
+        /// The pages that are free and that nobody has reserved, on all nodes together.
+        free: u64,
+        /// The pages free on each node, reserved ones included, ascending by node.
+        pools: Vec<(NodeId, u64)>,
+        /// The kernel's answer.
+        #[source]
+        source: io::Error,
+    },
+    /// Transparent huge pages cannot be had here.
+    #[error("transparent huge pages cannot be had: {reason}")]
+    NoTransparentHugePages {
+        /// What stands in the way, and what would open it.
+        reason: String,
+    },
+    /// A range does not start and end on whole pages.
+    #[error(
+        "{call}: the range {range:?} must start at a multiple of {page_bytes} bytes, the \
+         region's page size, and end at one or at the region's end"
+    )]
+    Misaligned {
+        /// The operation asked for.
+        call: &'static str,
+        /// The range asked for.
+        range: Range<usize>,
+        /// The region's page size, in bytes.
+        page_bytes: usize,
+    },
+    /// A policy that needs nodes names none.
+    #[error("the policy {policy} names no node; it needs at least one")]
+    EmptyNodeSet {
+        /// The policy's name.
+        policy: &'static str,
+    },
+    /// A node of a policy is not part of this machine.
+    #[error("{policy}{}: there is no node {node}; the online nodes are {online}", Over(.range))]
+    NoSuchNode {
+        /// The policy's name.
+        policy: &'static str,
+        /// The range; `None` for a thread's policy.
+        range: Option<Range<usize>>,
+        /// The node that does not exist.
+        node: NodeId,
+        /// The nodes that do.
+        online: NodeSet,
+    },
+    /// A node of a policy has no memory.
+    #[error("{policy}{}: node {node} has no memory; these nodes have: {with_memory}", Over(.range))]
+    NodeWithoutMemory {
+        /// The policy's name.
+        policy: &'static str,
+        /// The range; `None` for a thread's policy.
+        range: Option<Range<usize>>,
+        /// The node without memory.
+        node: NodeId,
+        /// The nodes that have memory.
+        with_memory: NodeSet,
+    },
+    /// A node of a policy is outside of what this process may use.
+    #[error(
+        "{policy}{}: node {node} is not allowed for this process (by its cpuset); these nodes are: \
+         {allowed}", Over(.range)
+    )]
+    NodeNotAllowed {
+        /// The policy's name.
+        policy: &'static str,
+        /// The range; `None` for a thread's policy.
+        range: Option<Range<usize>>,
+        /// The node that is not allowed.
+        node: NodeId,
+        /// The nodes that are.
+        allowed: NodeSet,
+    },
+    /// The kernel is older than the policy.
+    #[error("the policy {policy} needs Linux {since} or later; this kernel does not know it")]
+    UnsupportedPolicy {
+        /// The policy's name.
+        policy: &'static str,
+        /// The first kernel that has it.
+        since: &'static str,
+        /// The kernel's answer.
+        #[source]
+        source: io::Error,
+    },
+    /// A policy in force is newer than this library.
+    #[error("the kernel reports a policy of mode {mode}, which this library does not know")]
+    UnknownPolicy {
+        /// The kernel's number of the policy.
+        mode: i32,
+    },
+    /// A system call is not to be had in this environment at all.
+    ///
+    /// Other calls still work; placement then follows first touch alone.
+    #[error(
+        "{call} is refused here: the kernel is built without NUMA, or a seccomp filter blocks the \
+         call, as container engines do unless the container has CAP_SYS_NICE"
+    )]
+    Refused {
+        /// The system call.
+        call: &'static str,
+        /// The kernel's answer.
+        #[source]
+        source: io::Error,
+    },
+    /// A system call failed.
+    #[error("{call}{} failed: {meaning}", Over(.range))]
+    Call {
+        /// The system call.
+        call: &'static str,
+        /// The range; `None` where the call has none.
+        range: Option<Range<usize>>,
+        /// What the kernel's answer means here.
+        meaning: &'static str,
+        /// The kernel's answer.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl MemoryError {
+    /// Returns whether the error says that a page size cannot be had.
+    ///
+    /// These are the errors that let [`RegionBuilder::build`] go on to a
+    /// fallback.
+    ///
+    /// [`RegionBuilder::build`]: crate::RegionBuilder::build
+    #[must_use]
+    pub fn is_page_size_unavailable(&self) -> bool {
+        matches!(
+            self,
+            Self::NoHugePagesOfSize { .. }
+                | Self::HugePagesShort { .. }
+                | Self::NoTransparentHugePages { .. }
+        )
+    }
+
+    /// Returns whether the error says that a system call is refused altogether.
+    ///
+    /// A program can go on without the call, knowing less or placing less.
+    #[must_use]
+    pub fn is_refused(&self) -> bool {
+        matches!(self, Self::Refused { .. })
+    }
+
+    /// Gives the kernel's answer to a call its meaning.
+    pub(crate) fn from_call(
+        call: &'static str,
+        range: Option<Range<usize>>,
+        source: io::Error,
+    ) -> Self {
+        match source.raw_os_error() {
+            Some(libc::ENOSYS | libc::EPERM | libc::EACCES) => Self::Refused { call, source },
+            errno => Self::Call { call, range, meaning: meaning(call, errno), source },
+        }
+    }
+}
+
+/// Says what an errno of a call means for memory that this library mapped.
+fn meaning(call: &str, errno: Option<i32>) -> &'static str {
+    match (call, errno) {
+        ("mmap", Some(libc::ENOMEM)) => {
+            "it is more than the kernel will promise (physical memory and swap, by \
+             vm.overcommit_memory), or than the address space limit (RLIMIT_AS) or the limit on \
+             mappings (vm.max_map_count) leaves; ask for less, or for a region that reserves \
+             nothing"
+        }
+        ("mmap", Some(libc::EAGAIN)) => {
+            "the process locks all its memory, and the limit on locked memory (RLIMIT_MEMLOCK) is \
+             reached"
+        }
+        ("madvise(MADV_POPULATE_WRITE)", Some(libc::ENOMEM)) => {
+            "no memory was left for a page, by the machine, the cgroup or the range's policy"
+        }
+        ("madvise(MADV_POPULATE_WRITE)", Some(libc::EFAULT)) => {
+            "a page could not be supplied where a plain access would have been killed by SIGBUS: \
+             the range's policy allows only nodes whose pool of huge pages is empty, or a cgroup \
+             limits huge pages"
+        }
+        ("madvise(MADV_POPULATE_WRITE)", Some(libc::EHWPOISON)) => {
+            "a page of the range is broken in hardware and was taken out of use"
+        }
+        ("mbind", Some(libc::ENOMEM)) => {
+            "the kernel ran out of memory for it, or the limit on mappings (vm.max_map_count) is \
+             reached, as each range with a policy of its own is a mapping of its own"
+        }
+        (_, Some(libc::ENOMEM)) => "the kernel ran out of memory for it",
+        (_, Some(libc::EAGAIN)) => "the kernel was short of a resource each time it was asked",
+        (_, Some(libc::EINVAL)) => "the kernel rejects an argument of the call",
+        (_, Some(libc::EFAULT)) => "the kernel finds part of the range unmapped",
+        _ => "the kernel gave an answer that the call's documentation does not name",
+    }
+}
+
+/// Writes ` over RANGE`, or nothing for what has no range.
+struct Over<'a>(&'a Option<Range<usize>>);
+
+impl fmt::Display for Over<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.as_ref().map_or(Ok(()), |range| write!(f, " over bytes {range:?}"))
+    }
+}
+
+/// Writes huge page sizes as a list.
+struct List<'a>(&'a [HugePageSize]);
+
+impl fmt::Display for List<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() {
+            return write!(f, "none");
+        }
+        for (index, size) in self.0.iter().enumerate() {
+            write!(f, "{}{size}", if index == 0 { "" } else { ", " })?;
+        }
+        Ok(())
+    }
+}
+
+/// Writes ` (on node 0: 3, on node 1: 0)`, or nothing where nodes are unknown.
+struct Pools<'a>(&'a [(NodeId, u64)]);
+
+impl fmt::Display for Pools<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, (node, free)) in self.0.iter().enumerate() {
+            write!(f, "{}on node {node}: {free}", if index == 0 { " (" } else { ", " })?;
+        }
+        if self.0.is_empty() { Ok(()) } else { write!(f, ")") }
+    }
+}

@@ -1,0 +1,75 @@
+//! Why a pool cannot be built.
+
+use std::io;
+
+use firsttouch_topology::{CpuSet, NodeSet, TopologyError};
+
+/// Why a pool cannot be built.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PoolError {
+    /// The machine could not be read.
+    #[error("the machine cannot be read; a pool can be built on another topology")]
+    Topology {
+        /// What went wrong.
+        #[from]
+        source: TopologyError,
+    },
+    /// The builder was given nodes that the machine does not have.
+    #[error("the machine has no node {absent}; it has {present}")]
+    NoSuchNode {
+        /// The nodes that do not exist.
+        absent: NodeSet,
+        /// The nodes that do.
+        present: NodeSet,
+    },
+    /// The builder was given CPUs that are not online.
+    #[error("the machine has no online CPU {absent}; it has {online}")]
+    NoSuchCpu {
+        /// The CPUs that do not exist or are offline.
+        absent: CpuSet,
+        /// The CPUs that are online.
+        online: CpuSet,
+    },
+    /// No allowed CPU is among those the builder was given.
+    #[error(
+        "no CPU is left for helpers: this process may use {allowed}, the pool was given {chosen}"
+    )]
+    NoCpus {
+        /// The CPUs that this process may use.
+        allowed: CpuSet,
+        /// The CPUs that the builder's nodes and CPUs have in common.
+        chosen: CpuSet,
+    },
+    /// The stack size cannot hold a helper, or cannot be mapped.
+    #[error("a stack of {bytes} bytes is out of range: {min} to {max} bytes can be had")]
+    StackSize {
+        /// The size asked for, in bytes.
+        bytes: usize,
+        /// The least that is accepted, in bytes.
+        min: usize,
+        /// The most that is accepted, in bytes.
+        max: usize,
+    },
+    /// A thread's name has a zero byte in it, which no thread name can.
+    #[error("the name {name:?} of helper {helper} has a zero byte in it; any other text will do")]
+    ThreadName {
+        /// The helper's index.
+        helper: usize,
+        /// The name that was given.
+        name: String,
+    },
+    /// The system refused to start a helper; those already started have ended.
+    #[error(
+        "helper {started} of {wanted} could not be started; fewer helpers or smaller stacks may do"
+    )]
+    Spawn {
+        /// How many helpers had been started.
+        started: usize,
+        /// How many were to be started.
+        wanted: usize,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+}

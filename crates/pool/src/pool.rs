@@ -1,0 +1,313 @@
+//! The pool, and what it can run.
+
+use std::fmt;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+use firsttouch_topology::{NodeId, Topology};
+
+use crate::builder::PoolBuilder;
+use crate::call::Arrival;
+use crate::error::PoolError;
+use crate::helper::Helper;
+use crate::pin::KeptCaller;
+use crate::shared::Shared;
+use crate::sync::UnsafeCell;
+use crate::task::{self, Scope};
+use crate::team::{Ask, Member, Team, fork};
+use crate::worker::{enter, with_current};
+
+/// Helper threads, pinned per NUMA node, and the work they are given.
+///
+/// Every call may be made from any thread: from outside, from a helper, and
+/// from a helper of another pool. A caller runs its own closures where no
+/// helper has taken them, so a pool that is busy delays nobody, and calls nest
+/// at will. While a helper waits for a call of its own to end, it runs that
+/// call's work, and takes part in calls that require it
+/// ([`Team::require`], [`Pool::broadcast`]), but runs no stranger's task.
+///
+/// Dropping it runs what is still queued and joins every helper; dropped in
+/// one of its own helpers, it joins the others, and that one ends by itself.
+pub struct Pool {
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Pool {
+    /// Returns a builder, to choose nodes, CPUs, helpers and pinning.
+    pub fn builder() -> PoolBuilder {
+        PoolBuilder::new()
+    }
+
+    /// Starts as many helpers as this process may use CPUs, pinned to their nodes.
+    ///
+    /// # Errors
+    ///
+    /// As for [`PoolBuilder::build`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = firsttouch_pool::Pool::new()?;
+    /// let (a, b) = pool.join(|| 1 + 1, || 2 + 2);
+    /// assert_eq!((a, b), (2, 4));
+    /// # Ok::<(), firsttouch_pool::PoolError>(())
+    /// ```
+    pub fn new() -> Result<Self, PoolError> {
+        Self::builder().build()
+    }
+
+    pub(crate) fn from_parts(shared: Arc<Shared>, threads: Vec<JoinHandle<()>>) -> Self {
+        Self { shared, threads }
+    }
+
+    /// Returns the topology that the pool was built on.
+    #[must_use]
+    pub fn topology(&self) -> &Arc<Topology> {
+        &self.shared.topology
+    }
+
+    /// Returns all helpers by index; helpers of one node are neighbours.
+    #[must_use]
+    pub fn helpers(&self) -> &[Helper] {
+        &self.shared.helpers
+    }
+
+    /// Visits the nodes that have helpers, ascending by number, with how many each has.
+    pub fn nodes(&self) -> impl Iterator<Item = (NodeId, usize)> + '_ {
+        self.shared.nodes.iter().map(|node| (node.id, node.helpers.len()))
+    }
+
+    /// Returns the helper that the current thread is, if it is one of this pool's.
+    #[must_use]
+    pub fn current_helper(&self) -> Option<&Helper> {
+        let helper = with_current(&self.shared, |worker| worker?.helper)?;
+        self.shared.helpers.get(helper)
+    }
+
+    /// Runs `f` on every helper once, and returns the results by helper index.
+    ///
+    /// A caller from outside takes no part. A caller that is a helper runs its
+    /// own share. Waits until every helper has come, which may be long where
+    /// they run other work.
+    ///
+    /// # Panics
+    ///
+    /// With the first panic of `f`, when every helper has returned from it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = firsttouch_pool::Pool::new()?;
+    /// let indices = pool.broadcast(|member| member.index());
+    /// assert!(indices.into_iter().eq(0..pool.helpers().len()));
+    /// # Ok::<(), firsttouch_pool::PoolError>(())
+    /// ```
+    pub fn broadcast<R: Send>(&self, f: impl Fn(&Member<'_>) -> R + Sync) -> Vec<R> {
+        let results = Results::new(self.shared.helpers.len());
+        enter(&self.shared, |worker| {
+            let share = |helper, is_caller| {
+                let result = f(&Member::new(&self.shared, helper, Some(helper), is_caller));
+                // SAFETY: [own] every helper runs its share once, and has its own place.
+                unsafe { results.set(helper, result) }
+            };
+            let asks = (0..self.shared.nodes.len()).map(|node| {
+                let required = self.shared.others_on_node(node, worker.helper);
+                Ask { node, required, optional: 0 }
+            });
+            let work = |arrival: Arrival| {
+                if let Some(helper) = arrival.helper {
+                    share(helper, false);
+                }
+            };
+            fork(worker, asks, &work, || {
+                if let Some(helper) = worker.helper {
+                    share(helper, true);
+                }
+            });
+        });
+        results.into_vec()
+    }
+
+    /// Runs two closures, perhaps at once, and returns both results.
+    ///
+    /// The calling thread runs `a`, and `b` too where no helper takes it
+    /// meanwhile. Both always run.
+    ///
+    /// # Panics
+    ///
+    /// With the panic of `a`, else that of `b`, when both have ended.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use firsttouch_pool::Pool;
+    ///
+    /// fn sum(pool: &Pool, numbers: &[u64]) -> u64 {
+    ///     match numbers {
+    ///         [] => 0,
+    ///         [number] => *number,
+    ///         _ => {
+    ///             let (left, right) = numbers.split_at(numbers.len() / 2);
+    ///             let (left, right) = pool.join(|| sum(pool, left), || sum(pool, right));
+    ///             left + right
+    ///         }
+    ///     }
+    /// }
+    ///
+    /// assert_eq!(sum(&Pool::new()?, &[1, 2, 3, 4]), 10);
+    /// # Ok::<(), firsttouch_pool::PoolError>(())
+    /// ```
+    ///
+    /// Closures that must stay on their thread are rejected:
+    ///
+    /// ```compile_fail,E0277
+    /// let pool = firsttouch_pool::Pool::new().unwrap();
+    /// let one = std::rc::Rc::new(1);
+    /// pool.join(|| *one, || 2);
+    /// ```
+    ///
+    /// ```
+    /// let pool = firsttouch_pool::Pool::new().unwrap();
+    /// let one = std::sync::Arc::new(1);
+    /// pool.join(|| *one, || 2);
+    /// ```
+    pub fn join<A, B, RA, RB>(&self, a: A, b: B) -> (RA, RB)
+    where
+        A: FnOnce() -> RA + Send,
+        B: FnOnce() -> RB + Send,
+        RA: Send,
+        RB: Send,
+    {
+        enter(&self.shared, |worker| task::join(worker, a, b))
+    }
+
+    /// Runs `f`, which may spawn tasks that borrow, and returns when all of them have ended.
+    ///
+    /// `f` itself runs on the calling thread, which then runs the tasks that
+    /// no helper has taken.
+    ///
+    /// # Panics
+    ///
+    /// With the first panic of `f` or of a task, when all have ended.
+    pub fn scope<'scope, R>(&self, f: impl FnOnce(&Scope<'scope>) -> R) -> R {
+        enter(&self.shared, |worker| task::scope(worker, f))
+    }
+
+    /// Queues a closure on the calling thread's node, and returns at once.
+    ///
+    /// Nobody waits for it, except that dropping the pool runs what is queued.
+    /// Its panic goes to the [panic handler](PoolBuilder::panic_handler).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = firsttouch_pool::Pool::new()?;
+    /// let (sender, receiver) = std::sync::mpsc::channel();
+    /// pool.spawn(move || sender.send(1).unwrap());
+    /// assert_eq!(receiver.recv(), Ok(1));
+    /// # Ok::<(), firsttouch_pool::PoolError>(())
+    /// ```
+    ///
+    /// It cannot borrow what may end before it; [`Pool::scope`] can:
+    ///
+    /// ```compile_fail,E0597
+    /// let pool = firsttouch_pool::Pool::new().unwrap();
+    /// let one = 1;
+    /// let one = &one;
+    /// pool.spawn(move || assert_eq!(*one, 1));
+    /// ```
+    ///
+    /// ```
+    /// let pool = firsttouch_pool::Pool::new().unwrap();
+    /// let one = 1;
+    /// pool.spawn(move || assert_eq!(one, 1));
+    /// ```
+    pub fn spawn(&self, f: impl FnOnce() + Send + 'static) {
+        task::spawn(&self.shared, f);
+    }
+
+    /// Runs `f` on the caller (member 0) and on a team of helpers; returns how many took part.
+    ///
+    /// When the caller's own call of `f` returns, invitations that no helper
+    /// has accepted are withdrawn; required helpers are waited for. So `f`
+    /// takes pieces of work from a place that all members share until there
+    /// are none, and helpers that sleep cost the caller little.
+    ///
+    /// # Panics
+    ///
+    /// With the first panic of any member, when every member has returned.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::atomic::{AtomicUsize, Ordering};
+    /// use firsttouch_pool::{Pool, Team};
+    ///
+    /// let pool = Pool::new()?;
+    /// let node = pool.helpers()[0].node;
+    /// let calls = AtomicUsize::new(0);
+    /// let members = pool.run(&Team::new().require(node, 1), |_| {
+    ///     calls.fetch_add(1, Ordering::Relaxed);
+    /// });
+    /// assert_eq!((members, calls.into_inner()), (2, 2));
+    /// # Ok::<(), firsttouch_pool::PoolError>(())
+    /// ```
+    pub fn run(&self, team: &Team, f: impl Fn(&Member<'_>) + Sync) -> usize {
+        enter(&self.shared, |worker| {
+            let _kept = team.keeps_caller(worker).then(|| KeptCaller::on_its_node(self.topology()));
+            let work = |Arrival { order, helper }: Arrival| {
+                f(&Member::new(&self.shared, order, helper, order == 0));
+            };
+            let own = || work(Arrival { order: 0, helper: worker.helper });
+            fork(worker, team.asks(worker), &work, own)
+        })
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.shared.shut_down();
+        let current = thread::current().id();
+        for helper in self.threads.drain(..).filter(|helper| helper.thread().id() != current) {
+            // A helper catches every panic, so it ends well.
+            let _ = helper.join();
+        }
+        tracing::debug!(helpers = self.shared.helpers.len(), "pool stopped");
+    }
+}
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pool").field("helpers", &self.shared.helpers).finish_non_exhaustive()
+    }
+}
+
+/// A place for each helper's result.
+struct Results<R>(Box<[UnsafeCell<Option<R>>]>);
+
+// SAFETY: each place is written by one thread and read when all have ended.
+unsafe impl<R: Send> Sync for Results<R> {}
+
+impl<R> Results<R> {
+    fn new(helpers: usize) -> Self {
+        Self((0..helpers).map(|_| UnsafeCell::new(None)).collect())
+    }
+
+    /// Writes one helper's result.
+    ///
+    /// # Safety
+    ///
+    /// - `[own]` No other thread uses this place.
+    unsafe fn set(&self, helper: usize, result: R) {
+        self.0[helper].with_mut(|place| {
+            // SAFETY: [own].
+            unsafe { *place = Some(result) }
+        });
+    }
+
+    fn into_vec(self) -> Vec<R> {
+        let results = self.0.into_iter().map(UnsafeCell::into_inner);
+        results.map(|result| result.expect("every helper has run its share")).collect()
+    }
+}

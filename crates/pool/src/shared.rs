@@ -1,0 +1,252 @@
+//! What a pool's threads share: per node its queues, its board and its idle helpers.
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+
+use crossbeam_utils::CachePadded;
+use firsttouch_topology::{CpuId, NodeId, Topology};
+
+use crate::board::{Board, Invitation, Looking};
+use crate::call::CallRef;
+use crate::deque::{Deque, Injector, Stealer};
+use crate::helper::Helper;
+use crate::panic::{Payload, catch, discard};
+use crate::sleep::Sleep;
+use crate::steal::{nearest, rotated, victim_order};
+use crate::sync::{AtomicBool, Mutex, Ordering, RwLock, Thread};
+use crate::task::JobRef;
+
+/// What becomes of a panic that no caller waits for.
+pub(crate) type PanicHandler = Box<dyn Fn(Payload) + Send + Sync>;
+
+/// What a pool's threads share.
+pub(crate) struct Shared {
+    pub(crate) topology: Arc<Topology>,
+    /// Invariant: helpers of one node are neighbours; nodes ascend by number.
+    pub(crate) helpers: Box<[Helper]>,
+    /// The helpers' threads, to unpark, in the same order.
+    threads: Box<[Thread]>,
+    pub(crate) nodes: Box<[CachePadded<NodeWork>]>,
+    pub(crate) sleep: Sleep,
+    /// For every node of the machine, the place of the pool's nearest one.
+    nearest: Vec<(NodeId, usize)>,
+    panic_handler: Option<PanicHandler>,
+    shut_down: AtomicBool,
+}
+
+/// One node's helpers and their work.
+pub(crate) struct NodeWork {
+    pub(crate) id: NodeId,
+    /// The places of its helpers in the pool.
+    pub(crate) helpers: Range<usize>,
+    pub(crate) board: Board,
+    injector: Injector,
+    stealers: Box<[Stealer]>,
+    guests: Guests,
+    /// The pool's nodes in the order in which this one looks for work; itself first.
+    victims: Box<[usize]>,
+}
+
+/// The deques that callers from outside borrow.
+#[derive(Default)]
+struct Guests {
+    /// One for each deque that was ever made here.
+    stealers: RwLock<Vec<Stealer>>,
+    /// Those that nobody has borrowed; all are empty.
+    free: Mutex<Vec<Deque>>,
+}
+
+/// A helper as it reports when it has started.
+pub(crate) struct Started {
+    pub(crate) helper: Helper,
+    pub(crate) thread: Thread,
+    pub(crate) stealer: Stealer,
+}
+
+impl Shared {
+    /// Puts together what the helpers share; `started` is in the order of their places.
+    pub(crate) fn new(
+        topology: Arc<Topology>,
+        started: Vec<Started>,
+        panic_handler: Option<PanicHandler>,
+    ) -> Self {
+        let mut ids: Vec<_> = started.iter().map(|started| started.helper.node).collect();
+        ids.dedup();
+        let mut nodes = Vec::with_capacity(ids.len());
+        let mut helpers = Vec::with_capacity(started.len());
+        let mut threads = Vec::with_capacity(started.len());
+        let mut started = started.into_iter().peekable();
+        for &id in &ids {
+            let first = helpers.len();
+            let mut stealers = Vec::new();
+            while let Some(next) = started.next_if(|started| started.helper.node == id) {
+                helpers.push(next.helper);
+                threads.push(next.thread);
+                stealers.push(next.stealer);
+            }
+            nodes.push(CachePadded::new(NodeWork {
+                id,
+                helpers: first..helpers.len(),
+                board: Board::default(),
+                injector: Injector::new(),
+                stealers: stealers.into(),
+                guests: Guests::default(),
+                victims: victim_order(&ids, &topology.nodes_by_distance(id)),
+            }));
+        }
+        Self {
+            nearest: nearest(&topology, &ids),
+            sleep: Sleep::new(nodes.len()),
+            topology,
+            helpers: helpers.into(),
+            threads: threads.into(),
+            nodes: nodes.into(),
+            panic_handler,
+            shut_down: AtomicBool::new(false),
+        }
+    }
+
+    /// Returns the place of the pool's node that is nearest to a CPU.
+    pub(crate) fn nearest_node(&self, cpu: CpuId) -> usize {
+        let node = self.topology.node_of_cpu(cpu);
+        let nearest = self.nearest.iter().find(|(id, _)| Some(*id) == node);
+        nearest.map_or(0, |&(_, place)| place)
+    }
+
+    /// Returns the place of a helper's node.
+    pub(crate) fn place_of_node(&self, helper: usize) -> usize {
+        self.nodes.iter().position(|node| node.helpers.contains(&helper)).unwrap_or(0)
+    }
+
+    /// Returns how many helpers a node has beside this one.
+    pub(crate) fn others_on_node(&self, node: usize, helper: Option<usize>) -> usize {
+        let caller = self.place_in_node(node, helper).map_or(0, |_| 1);
+        self.nodes[node].helpers.len() - caller
+    }
+
+    /// Returns a helper's place in a node, where it is one of that node's.
+    pub(crate) fn place_in_node(&self, node: usize, helper: Option<usize>) -> Option<usize> {
+        let helpers = &self.nodes[node].helpers;
+        helper.filter(|helper| helpers.contains(helper)).map(|helper| helper - helpers.start)
+    }
+
+    /// Queues a job on a node, and wakes a helper for it.
+    pub(crate) fn inject(&self, node: usize, job: JobRef) {
+        self.nodes[node].injector.push(job);
+        self.wake_one(node);
+    }
+
+    /// Wakes one idle helper for a job that was queued on this node: one of its own, else the nearest.
+    pub(crate) fn wake_one(&self, node: usize) {
+        self.sleep.wake_one(self.nodes[node].victims.iter().copied());
+    }
+
+    /// Posts an invitation on a node's board, and wakes helpers for it.
+    pub(crate) fn invite(&self, node: usize, invitation: Invitation) {
+        let Invitation { required, optional, .. } = invitation;
+        self.nodes[node].board.post(invitation);
+        let woken = self.sleep.wake_on_node(node, required + optional);
+        if woken < required {
+            // Helpers that wait for something look at the board, too. Those
+            // that run do so when they have finished; for them this is only
+            // one needless look the next time they park.
+            self.threads[self.nodes[node].helpers.clone()].iter().for_each(Thread::unpark);
+        }
+    }
+
+    /// Accepts an invitation to one of the node's helpers.
+    pub(crate) fn accept(&self, node: usize, helper: usize, looking: Looking) -> Option<CallRef> {
+        let node = &self.nodes[node];
+        node.board.accept(helper - node.helpers.start, looking)
+    }
+
+    /// Takes a job from the node's injector or deques, else from those of other nodes by distance.
+    ///
+    /// `start` chooses which deque of a node is tried first.
+    pub(crate) fn steal(&self, node: usize, start: usize) -> Option<JobRef> {
+        self.nodes[node].victims.iter().find_map(|&victim| self.nodes[victim].steal(start))
+    }
+
+    /// Whether any queue of the pool has a job.
+    pub(crate) fn has_jobs(&self) -> bool {
+        self.nodes.iter().any(|node| node.has_jobs())
+    }
+
+    /// Whether an idle helper of the node would find something to do.
+    pub(crate) fn has_work_for(&self, node: usize, helper: usize) -> bool {
+        let own = &self.nodes[node];
+        own.board.invites(helper - own.helpers.start) || self.has_jobs()
+    }
+
+    /// Takes an unused deque of the node's for a caller from outside.
+    pub(crate) fn borrow_deque(&self, node: usize) -> Deque {
+        let guests = &self.nodes[node].guests;
+        let free = guests.free.lock().pop();
+        free.unwrap_or_else(|| {
+            let deque = Deque::new();
+            guests.stealers.write().push(deque.stealer());
+            deque
+        })
+    }
+
+    /// Gives back a deque that is empty again.
+    pub(crate) fn return_deque(&self, node: usize, deque: Deque) {
+        self.nodes[node].guests.free.lock().push(deque);
+    }
+
+    /// Hands a panic that no caller waits for to the panic handler.
+    pub(crate) fn handle_panic(&self, payload: Payload) {
+        let handled = catch(|| match &self.panic_handler {
+            Some(handler) => handler(payload),
+            None => {
+                let message = message(&payload);
+                tracing::warn!(message, "a spawned closure panicked");
+                discard(payload);
+            }
+        });
+        discard(handled);
+    }
+
+    /// Tells the helpers to end when no work is left.
+    pub(crate) fn shut_down(&self) {
+        // [shut-down] Relaxed: the fence in `wake_all` orders it before the
+        // look at the idle helpers, as the fence in `sleep` orders its partner.
+        self.shut_down.store(true, Ordering::Relaxed);
+        self.sleep.wake_all();
+    }
+
+    pub(crate) fn is_shut_down(&self) -> bool {
+        // [shut-down] Relaxed: see `shut_down`; nothing else is published by it.
+        self.shut_down.load(Ordering::Relaxed)
+    }
+}
+
+impl NodeWork {
+    fn steal(&self, start: usize) -> Option<JobRef> {
+        let steal = |stealers: &[Stealer]| {
+            rotated(stealers.len(), start).find_map(|victim| stealers[victim].steal())
+        };
+        self.injector
+            .steal()
+            .or_else(|| steal(&self.stealers))
+            .or_else(|| steal(&self.guests.stealers.read()))
+    }
+
+    fn has_jobs(&self) -> bool {
+        let any = |stealers: &[Stealer]| stealers.iter().any(|stealer| !stealer.is_empty());
+        !self.injector.is_empty() || any(&self.stealers) || any(&self.guests.stealers.read())
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").field("helpers", &self.helpers).finish_non_exhaustive()
+    }
+}
+
+/// Returns what a panic said, where it said something.
+fn message(payload: &Payload) -> &str {
+    let string = || payload.downcast_ref::<String>().map(String::as_str);
+    payload.downcast_ref::<&str>().copied().or_else(string).unwrap_or("no message")
+}

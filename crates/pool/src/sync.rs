@@ -1,0 +1,122 @@
+//! Atomics, locks and parking: std's, or loom's when a model is checked.
+//!
+//! Everything that threads share in this crate comes through here, so that a
+//! model checks the code that ships. The one exception is the deque
+//! ([`crate::deque`]), which loom cannot see into.
+
+#[cfg(not(loom))]
+pub(crate) use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering, fence};
+#[cfg(not(loom))]
+pub(crate) use std::thread::{Thread, current, park};
+
+#[cfg(loom)]
+pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering, fence};
+#[cfg(loom)]
+pub(crate) use parking::{Thread, current, park};
+
+#[cfg(loom)]
+use loom::sync as imp;
+#[cfg(not(loom))]
+use std::sync as imp;
+use std::sync::PoisonError;
+
+/// A lock that a panic does not poison: no user code runs while one is held.
+#[derive(Debug, Default)]
+pub(crate) struct Mutex<T>(imp::Mutex<T>);
+
+impl<T> Mutex<T> {
+    pub(crate) fn new(value: T) -> Self {
+        Self(imp::Mutex::new(value))
+    }
+
+    pub(crate) fn lock(&self) -> imp::MutexGuard<'_, T> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A readers' lock that a panic does not poison.
+#[derive(Debug, Default)]
+pub(crate) struct RwLock<T>(imp::RwLock<T>);
+
+impl<T> RwLock<T> {
+    pub(crate) fn read(&self) -> imp::RwLockReadGuard<'_, T> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn write(&self) -> imp::RwLockWriteGuard<'_, T> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A cell whose every access loom can check for races.
+#[cfg(loom)]
+pub(crate) use loom::cell::UnsafeCell;
+
+/// A cell with the interface of loom's.
+#[cfg(not(loom))]
+#[derive(Debug, Default)]
+pub(crate) struct UnsafeCell<T>(std::cell::UnsafeCell<T>);
+
+#[cfg(not(loom))]
+impl<T> UnsafeCell<T> {
+    pub(crate) const fn new(value: T) -> Self {
+        Self(std::cell::UnsafeCell::new(value))
+    }
+
+    /// Gives a pointer to read through while nobody writes.
+    pub(crate) fn with<R>(&self, f: impl FnOnce(*const T) -> R) -> R {
+        f(self.0.get())
+    }
+
+    /// Gives a pointer to write through while nobody else has one.
+    pub(crate) fn with_mut<R>(&self, f: impl FnOnce(*mut T) -> R) -> R {
+        f(self.0.get())
+    }
+
+    pub(crate) fn into_inner(self) -> T {
+        self.0.into_inner()
+    }
+}
+
+/// Parking as std defines it: one token per thread, which `unpark` leaves and `park` takes.
+///
+/// loom's own `park` loses its token when the thread blocks on a lock in
+/// between, which std's does not.
+#[cfg(loom)]
+mod parking {
+    use loom::sync::{Condvar, Mutex};
+    use std::sync::Arc;
+
+    #[derive(Debug, Default)]
+    struct Token {
+        left: Mutex<bool>,
+        changed: Condvar,
+    }
+
+    #[derive(Clone, Debug)]
+    pub(crate) struct Thread(Arc<Token>);
+
+    loom::thread_local! {
+        static CURRENT: Thread = Thread(Arc::default());
+    }
+
+    impl Thread {
+        pub(crate) fn unpark(&self) {
+            *self.0.left.lock().expect("loom's locks are not poisoned") = true;
+            self.0.changed.notify_one();
+        }
+    }
+
+    pub(crate) fn current() -> Thread {
+        CURRENT.with(Clone::clone)
+    }
+
+    pub(crate) fn park() {
+        let Thread(token) = current();
+        let mut left = token.left.lock().expect("loom's locks are not poisoned");
+        while !*left {
+            left = token.changed.wait(left).expect("loom's locks are not poisoned");
+        }
+        *left = false;
+    }
+}

@@ -1,0 +1,51 @@
+//! Tasks: closures that any thread of the pool may run, once.
+
+mod join;
+mod scope;
+mod spawn;
+
+pub(crate) use join::join;
+pub use scope::Scope;
+pub(crate) use scope::scope;
+pub(crate) use spawn::spawn;
+
+use crate::worker::Worker;
+
+/// A job in a queue: a pointer to it and the function that runs it.
+///
+/// Whoever takes it from a queue owns it, and must run it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct JobRef {
+    job: *const (),
+    run: unsafe fn(*const (), &Worker),
+}
+
+// SAFETY: the kinds of jobs hold closures that are Send, and nothing that is bound to a thread.
+unsafe impl Send for JobRef {}
+
+impl JobRef {
+    /// Refers to a job.
+    ///
+    /// # Safety
+    ///
+    /// - `[job]` `job` may be passed to `run` once, from any thread, at any
+    ///   time until the reference is taken back from the queue.
+    pub(crate) unsafe fn new(job: *const (), run: unsafe fn(*const (), &Worker)) -> Self {
+        Self { job, run }
+    }
+
+    /// Whether this refers to the job at that address.
+    pub(crate) fn is(&self, job: *const ()) -> bool {
+        std::ptr::eq(self.job, job)
+    }
+
+    /// Runs the job. Never unwinds: each kind of job keeps its panic for whoever it belongs to.
+    ///
+    /// # Safety
+    ///
+    /// - `[taken]` The caller took this reference from a queue and uses it only here.
+    pub(crate) unsafe fn run(self, worker: &Worker) {
+        // SAFETY: [job] was promised when the reference was made; [taken] makes this the one run.
+        unsafe { (self.run)(self.job, worker) }
+    }
+}

@@ -1,0 +1,36 @@
+//! `spawn`: a closure that nobody waits for.
+
+use super::JobRef;
+use crate::panic::catch;
+use crate::shared::Shared;
+use crate::worker::{self, NO_SCOPE, Worker};
+
+/// Queues a closure on the node that the calling thread is on.
+///
+/// It goes to the node's injector and never on a deque: a deque holds only
+/// work that its owner's frames wait for, so that a thread that waits never
+/// runs a stranger's closure.
+pub(crate) fn spawn(shared: &Shared, f: impl FnOnce() + Send + 'static) {
+    let node = worker::node_here(shared);
+    shared.inject(node, job_ref(Box::new(f)));
+}
+
+fn job_ref<F: FnOnce() + Send + 'static>(f: Box<F>) -> JobRef {
+    let job = Box::into_raw(f).cast_const().cast();
+    // SAFETY: [job] the box is the queue's until it is run, and the closure is Send and 'static.
+    unsafe { JobRef::new(job, run::<F>) }
+}
+
+/// Runs a spawned closure; its panic goes to the pool's panic handler.
+///
+/// # Safety
+///
+/// - `[job]` as in [`JobRef::new`].
+unsafe fn run<F: FnOnce() + Send + 'static>(job: *const (), worker: &Worker) {
+    // SAFETY: [job] this is the pointer that `job_ref` took from the box.
+    let f = unsafe { Box::from_raw(job.cast::<F>().cast_mut()) };
+    let _frame = worker.enter(NO_SCOPE);
+    if let Err(payload) = catch(f) {
+        worker.shared().handle_panic(payload);
+    }
+}

@@ -1,0 +1,221 @@
+//! Teams: which helpers take part in a fork-join call, and the call itself.
+
+use std::fmt;
+
+use firsttouch_topology::{NodeId, affinity};
+
+use crate::board::{HelperSet, Invitation};
+use crate::call::{Arrival, Call, CallRef};
+use crate::completion::Remaining;
+use crate::helper::Helper;
+use crate::panic::catch;
+use crate::pin::Pinned;
+use crate::shared::Shared;
+use crate::worker::{Worker, wait};
+
+/// Which helpers take part in a fork-join call.
+///
+/// The caller always does; an empty team is the caller alone.
+///
+/// # Examples
+///
+/// ```
+/// use firsttouch_pool::{Pool, Team};
+///
+/// let pool = Pool::new()?;
+/// // Every helper that comes in time, and at least one of the first node.
+/// let mut team = Team::new();
+/// for (node, helpers) in pool.nodes() {
+///     team = team.invite(node, helpers);
+/// }
+/// let first = pool.helpers()[0].node;
+/// let members = pool.run(&team.require(first, 1), |member| assert!(member.index() <= 1024));
+/// assert!(members >= 2);
+/// # Ok::<(), firsttouch_pool::PoolError>(())
+/// ```
+#[must_use]
+#[derive(Clone, Debug, Default)]
+pub struct Team {
+    /// Invariant: no node twice.
+    nodes: Vec<Wanted>,
+    keep_caller: Option<bool>,
+}
+
+/// What a team wants of one node.
+#[derive(Clone, Copy, Debug)]
+struct Wanted {
+    node: NodeId,
+    invited: usize,
+    required: usize,
+}
+
+impl Team {
+    /// Returns a team that is the caller alone.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Invites up to `helpers` helpers of a node: those that come before the caller's own part is over.
+    ///
+    /// Adds to earlier calls for the node. More than the node has means all it
+    /// has; a node without helpers has none.
+    pub fn invite(mut self, node: NodeId, helpers: usize) -> Self {
+        let wanted = self.wanted(node);
+        wanted.invited = wanted.invited.saturating_add(helpers);
+        self
+    }
+
+    /// Requires `helpers` helpers of a node: the caller waits until they have come and run the closure.
+    ///
+    /// Adds to earlier calls for the node. More than the node has means all it
+    /// has, without the caller where it is one of them; a node without helpers
+    /// has none.
+    pub fn require(mut self, node: NodeId, helpers: usize) -> Self {
+        let wanted = self.wanted(node);
+        wanted.required = wanted.required.saturating_add(helpers);
+        self
+    }
+
+    /// Says whether a caller from outside keeps to the node it is on.
+    ///
+    /// Its affinity is narrowed for the call and restored after. Default:
+    /// it does where the machine has several nodes. Where the kernel refuses,
+    /// the call goes on without, and a debug event says so.
+    pub fn keep_caller(mut self, keep: bool) -> Self {
+        self.keep_caller = Some(keep);
+        self
+    }
+
+    fn wanted(&mut self, node: NodeId) -> &mut Wanted {
+        let index = self.nodes.iter().position(|wanted| wanted.node == node).unwrap_or_else(|| {
+            self.nodes.push(Wanted { node, invited: 0, required: 0 });
+            self.nodes.len() - 1
+        });
+        &mut self.nodes[index]
+    }
+
+    /// Whether a call from this worker narrows the caller's affinity.
+    pub(crate) fn keeps_caller(&self, worker: &Worker) -> bool {
+        let several_nodes = || worker.shared().topology.nodes().len() > 1;
+        worker.helper.is_none() && self.keep_caller.unwrap_or_else(several_nodes)
+    }
+
+    /// Returns what the team asks of the pool's nodes, no more than they have.
+    pub(crate) fn asks<'t>(&'t self, worker: &'t Worker) -> impl Iterator<Item = Ask> + Clone + 't {
+        self.nodes.iter().filter_map(move |wanted| {
+            let shared = worker.shared();
+            let node = shared.nodes.iter().position(|node| node.id == wanted.node)?;
+            let there = shared.others_on_node(node, worker.helper);
+            let required = wanted.required.min(there);
+            let optional = wanted.invited.min(there - required);
+            Some(Ask { node, required, optional })
+        })
+    }
+}
+
+/// What a call asks of one of the pool's nodes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ask {
+    /// The node's place in the pool.
+    pub(crate) node: usize,
+    pub(crate) required: usize,
+    pub(crate) optional: usize,
+}
+
+/// Runs `own` on the caller and `work` on the helpers that come; returns how many took part, the caller included.
+///
+/// Returns, or resumes the first panic, when nobody runs `work` any more.
+pub(crate) fn fork(
+    worker: &Worker,
+    asks: impl Iterator<Item = Ask> + Clone,
+    work: &(dyn Fn(Arrival) + Sync),
+    own: impl FnOnce(),
+) -> usize {
+    let shared = worker.shared();
+    let asks = asks.filter(|ask| ask.required + ask.optional > 0);
+    let call = Call::new(asks.clone().map(|ask| ask.required + ask.optional).sum(), work);
+    let reference = CallRef::new(&call);
+    // A scope further down this stack must not push on the deque meanwhile.
+    let _frame = worker.enter(crate::worker::NO_SCOPE);
+    for Ask { node, required, optional } in asks.clone() {
+        let mut came = HelperSet::default();
+        if let Some(caller) = shared.place_in_node(node, worker.helper) {
+            came.insert(caller);
+        }
+        shared.invite(node, Invitation { call: reference, required, optional, came });
+    }
+    // Nothing between the first invitation and the end of the wait can
+    // unwind: the helpers use this frame.
+    if let Err(payload) = catch(own) {
+        call.keep_panic(payload);
+    }
+    let withdrawn: usize = asks.map(|ask| shared.nodes[ask.node].board.withdraw(reference)).sum();
+    if call.parts.owner_done(1 + withdrawn) == Remaining::Others {
+        wait(call.parts.done(), || false);
+    }
+    call.resume_panic();
+    call.members()
+}
+
+/// One thread's part in a fork-join call.
+pub struct Member<'a> {
+    index: usize,
+    shared: &'a Shared,
+    helper: Option<usize>,
+    is_caller: bool,
+}
+
+impl<'a> Member<'a> {
+    pub(crate) fn new(
+        shared: &'a Shared,
+        index: usize,
+        helper: Option<usize>,
+        is_caller: bool,
+    ) -> Self {
+        Self { index, shared, helper, is_caller }
+    }
+
+    /// Returns the member's number: 0 for the caller, then in order of arrival.
+    ///
+    /// In a [`broadcast`](crate::Pool::broadcast) it is the helper's index.
+    #[must_use]
+    pub fn index(&self) -> usize {
+        self.index
+    }
+
+    /// Returns the helper that this member is; `None` for a caller from outside of the pool.
+    #[must_use]
+    pub fn helper(&self) -> Option<&Helper> {
+        self.shared.helpers.get(self.helper?)
+    }
+
+    /// Returns the node this thread works on: its own where it is a pinned helper, else that of the CPU it is on now.
+    ///
+    /// A thread that is not pinned may have moved by the time the caller
+    /// looks. `None` where no node names the CPU.
+    #[must_use]
+    pub fn node(&self) -> Option<NodeId> {
+        match self.helper() {
+            Some(helper) if matches!(helper.pinned, Pinned::Cpu(_) | Pinned::Node(_)) => {
+                Some(helper.node)
+            }
+            _ => self.shared.topology.node_of_cpu(affinity::current_cpu()),
+        }
+    }
+
+    /// Returns whether this member is the thread that made the call.
+    #[must_use]
+    pub fn is_caller(&self) -> bool {
+        self.is_caller
+    }
+}
+
+impl fmt::Debug for Member<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Member")
+            .field("index", &self.index)
+            .field("helper", &self.helper())
+            .field("is_caller", &self.is_caller)
+            .finish()
+    }
+}
