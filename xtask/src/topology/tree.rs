@@ -250,7 +250,10 @@ package 1, node 2: CPUs 4-7, 4 cores x 1, 8 GiB
     #[test]
     fn a_large_machine_takes_few_lines() -> anyhow::Result<()> {
         let text = draw(&Topology::synthetic("node:64 pack:2 core:2 pu:1")?);
-        assert!(text.contains("└─ packages 2 (CPUs 4-5), 3 (CPUs 6-7): 2 cores x 1 each\n"), "{text}");
+        assert!(
+            text.contains("└─ packages 2 (CPUs 4-5), 3 (CPUs 6-7): 2 cores x 1 each\n"),
+            "{text}"
+        );
         assert!(text.lines().count() < 140, "{text}");
         Ok(())
     }
