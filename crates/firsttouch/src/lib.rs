@@ -1,8 +1,113 @@
-//! Skeleton of the face.
-pub use firsttouch_job::*;
+//! Memory initialised, and work run, on the node where it belongs.
+//!
+//! On a machine with several NUMA nodes, a page lies on the node of the CPU
+//! that touched it first. A program that fills its memory from one thread has
+//! all of it on one node, and every other node's threads reach across the
+//! machine for it from then on; that one thread also leaves most of the memory
+//! bandwidth idle while it fills. firsttouch splits the memory by node and has
+//! each node's own CPUs initialise each node's part, as Linux does for its own
+//! page structures at boot (padata), and then reads back from the kernel where
+//! every page lies.
+//!
+//! # A tour
+//!
+//! **The machine.** [`Topology`] says which nodes there are, how far apart they
+//! lie, and what this process may use of them.
+//!
+//! ```
+//! let topology = firsttouch::Topology::discover()?;
+//! for node in topology.nodes() {
+//!     println!("node {}: CPUs {}, {:?} bytes", node.id(), node.local_cpus(), node.memory_total());
+//! }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! **The pool.** [`Pool`] starts helpers and keeps each to its node. They sleep
+//! while there is nothing to do. `join`, `scope`, `spawn` and `broadcast` mean
+//! what they mean in rayon.
+//!
+//! ```
+//! use firsttouch::{Pin, Pool};
+//!
+//! let pool = Pool::builder().pin(Pin::Node).build()?;
+//! let (left, right) = pool.join(|| (0..500).sum::<u64>(), || (500..1000).sum::<u64>());
+//! assert_eq!(left + right, 499_500);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! **Memory.** A [`Region`] is an owned mapping with the page size asked for,
+//! or the fallback allowed. It has no page until something touches it.
+//!
+//! **Page initialisation.** [`PageInit`] touches every page of a region first on
+//! the node where the [`Placement`] wants it, and reports what the kernel says
+//! came of it.
+//!
+//! ```
+//! use firsttouch::{PageInit, PageSize, Placement, Pool, Region};
+//!
+//! let pool = Pool::new()?;
+//! let mut field = Region::builder(8 << 20)
+//!     .page_size(PageSize::Transparent)
+//!     .or_page_size(PageSize::Base)
+//!     .build()?;
+//! let report = PageInit::new(&mut field)
+//!     .placement(Placement::Blocked)
+//!     .fill_with(&pool, |first, cells: &mut [f64]| {
+//!         for (i, cell) in cells.iter_mut().enumerate() {
+//!             *cell = (first + i) as f64;
+//!         }
+//!     })?;
+//! assert_eq!(report.bytes, 8 << 20);
+//! assert_eq!(field.as_slice_of::<f64>()[1000], 1000.0);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! **Jobs.** A [`Job`] runs any function over a range, with padata's words
+//! (`align`, `min_chunk`, `max_threads`), each node's part by that node's helpers.
+//!
+//! ```
+//! use std::sync::atomic::{AtomicUsize, Ordering};
+//! use firsttouch::{Job, Location, Pool};
+//!
+//! let pool = Pool::new()?;
+//! let sum = AtomicUsize::new(0);
+//! let report = Job::new(0, 10_000).align(64).min_chunk(512).location(Location::Spread).run(
+//!     &pool,
+//!     |chunk| {
+//!         sum.fetch_add((chunk.start..chunk.end).sum::<usize>(), Ordering::Relaxed);
+//!     },
+//! )?;
+//! assert_eq!(report.size, 10_000);
+//! assert_eq!(sum.into_inner(), 49_995_000);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Platforms
+//!
+//! Linux 4.18 and later, on any architecture that Rust's standard library
+//! supports there. Newer calls are tried and fall back.
+//!
+//! # Tracing
+//!
+//! Pools, jobs and every decision to degrade are `tracing` spans and events at
+//! `debug` or `warn`; single chunks are events at `trace`.
+
+pub use firsttouch_job as job;
+pub use firsttouch_memory as memory;
+pub use firsttouch_pool as pool;
+pub use firsttouch_topology as topology;
+
+pub use firsttouch_job::{
+    Chunk, InitPages, InitReport, Job, JobError, JobReport, Location, NodeReport, PageInit,
+    Placement, Steal,
+};
 pub use firsttouch_memory::{
     HugePageSize, MemoryError, PageSize, Pod, Policy, Region, RegionBuilder, Residency,
 };
-pub use firsttouch_pool::*;
-pub use firsttouch_topology as topology;
+pub use firsttouch_pool::{Helper, Member, Pin, Pinned, Pool, PoolBuilder, PoolError, Scope, Team};
 pub use firsttouch_topology::{CpuId, CpuSet, NodeId, NodeSet, Topology, TopologyError};
+
+/// Compiles and runs the README's example.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

@@ -1,0 +1,130 @@
+use std::error::Error;
+use std::path::Path;
+use std::process::Command;
+
+use super::super::synthetic;
+use super::{BuildFlags, TopologyBuilder, parts};
+use crate::{Source, Topology};
+
+#[path = "../../../tests/recordings/mod.rs"]
+mod recordings;
+use recordings::Recordings;
+
+/// Reads a description by hwloc's own reader.
+fn by_hwloc(description: &str) -> Result<Topology, Box<dyn Error>> {
+    let topology = TopologyBuilder::new().from_synthetic(description)?.build()?;
+    Ok(Topology::from_parts(parts(&topology, Source::Synthetic(description.to_owned())))?)
+}
+
+#[test]
+fn hwloc_and_sysfs_agree_on_the_live_machine() -> Result<(), Box<dyn Error>> {
+    let hwloc = Topology::from_hwloc()?;
+    let sysfs = Topology::discover()?;
+    assert_eq!(hwloc.source(), &Source::Hwloc);
+    assert_eq!(hwloc.online_cpus(), sysfs.online_cpus());
+    assert_same_nodes(&hwloc, &sysfs, "live");
+    assert_eq!(hwloc.cpus(), sysfs.cpus());
+    assert_eq!(hwloc.packages(), sysfs.packages());
+    assert_eq!(core_sets(&hwloc), core_sets(&sysfs));
+    assert_eq!(hwloc.caches(), sysfs.caches());
+    // hwloc keeps no table for a single node.
+    if hwloc.distances().is_some() {
+        assert_eq!(hwloc.distances(), sysfs.distances());
+    }
+    assert_eq!(hwloc.page_sizes(), sysfs.page_sizes());
+    assert_eq!(hwloc.allowed(), sysfs.allowed());
+    Ok(())
+}
+
+#[test]
+fn hwloc_reads_synthetic_descriptions_the_same() -> Result<(), Box<dyn Error>> {
+    for description in synthetic::tests::SAME_AS_HWLOC {
+        let hwloc = by_hwloc(description).map_err(|error| format!("{description}: {error}"))?;
+        let ours = Topology::synthetic(description)?;
+        assert_eq!(hwloc.online_cpus(), ours.online_cpus(), "{description}");
+        assert_same_nodes(&hwloc, &ours, description);
+        assert_eq!(hwloc.cpus(), ours.cpus(), "{description}");
+        assert_eq!(hwloc.packages(), ours.packages(), "{description}");
+        assert_eq!(core_sets(&hwloc), core_sets(&ours), "{description}");
+        assert_eq!(hwloc.caches(), ours.caches(), "{description}");
+        assert_eq!(hwloc.distances(), ours.distances(), "{description}");
+    }
+    Ok(())
+}
+
+#[test]
+fn hwloc_refuses_the_same_synthetic_descriptions() {
+    for description in synthetic::tests::REFUSED_BY_BOTH {
+        assert!(by_hwloc(description).is_err(), "hwloc takes {description:?}");
+    }
+}
+
+/// hwloc 2.9 gives attached nodes no memory; later releases give them 1 GiB, as levels of nodes have.
+#[test]
+fn attached_nodes_have_the_memory_of_later_hwloc_releases() -> Result<(), Box<dyn Error>> {
+    let hwloc = by_hwloc("pack:2 [numa] core:2 pu:1")?;
+    let ours = Topology::synthetic("pack:2 [numa] core:2 pu:1")?;
+    for (theirs, ours) in hwloc.nodes().iter().zip(ours.nodes()) {
+        assert_eq!(theirs.cpus(), ours.cpus());
+        assert!(matches!(theirs.memory_total(), Some(0 | 0x4000_0000)));
+        assert_eq!(ours.memory_total(), Some(1 << 30));
+    }
+    Ok(())
+}
+
+fn assert_same_nodes(left: &Topology, right: &Topology, machine: &str) {
+    let known = |topology: &Topology| -> Vec<_> {
+        let nodes = topology.nodes().iter();
+        nodes
+            .map(|n| (n.id(), n.cpus().clone(), n.local_cpus().clone(), n.memory_total()))
+            .collect()
+    };
+    assert_eq!(known(left), known(right), "{machine}");
+}
+
+/// Kinds are left out: hwloc ranks them, and the kernel gives capacities.
+fn core_sets(topology: &Topology) -> Vec<crate::CpuSet> {
+    topology.cores().iter().map(|core| core.cpus.clone()).collect()
+}
+
+/// The variable by which hwloc reads a recorded machine.
+const ROOT: &str = "HWLOC_FSROOT";
+
+/// hwloc takes a recorded machine's folder from the environment only, so each
+/// machine is compared in a process of its own: this test, started again.
+#[test]
+fn hwloc_and_sysfs_agree_on_recorded_machines() -> Result<(), Box<dyn Error>> {
+    if let Some(root) = std::env::var_os(ROOT) {
+        return compare_recorded(root.as_ref());
+    }
+    let Some(recordings) = Recordings::find() else { return Ok(()) };
+    let mut complaints = Vec::new();
+    for name in recordings.expected().keys() {
+        let unpacked = recordings.unpack(name);
+        let test = "discover::hwloc::tests::hwloc_and_sysfs_agree_on_recorded_machines";
+        let child = Command::new(std::env::current_exe()?)
+            .args(["--exact", test, "--nocapture"])
+            .env(ROOT, unpacked.root())
+            .output()?;
+        if !child.status.success() {
+            let text = String::from_utf8_lossy(&child.stderr).into_owned();
+            complaints.push(format!("{name}: {text}"));
+        }
+    }
+    assert!(complaints.is_empty(), "{}", complaints.join("\n"));
+    Ok(())
+}
+
+fn compare_recorded(root: &Path) -> Result<(), Box<dyn Error>> {
+    let builder = TopologyBuilder::new().with_flags(BuildFlags::INCLUDE_DISALLOWED)?;
+    let hwloc = Topology::from_parts(parts(&builder.build()?, Source::Hwloc))?;
+    let sysfs = Topology::from_root(root)?;
+    assert_eq!(hwloc.online_cpus(), sysfs.online_cpus());
+    assert_eq!(hwloc.cpus(), sysfs.cpus());
+    assert_same_nodes(&hwloc, &sysfs, "nodes");
+    assert_eq!(hwloc.packages(), sysfs.packages());
+    assert_eq!(core_sets(&hwloc), core_sets(&sysfs));
+    assert_eq!(hwloc.caches(), sysfs.caches());
+    assert_eq!(hwloc.distances(), sysfs.distances());
+    Ok(())
+}

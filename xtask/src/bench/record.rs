@@ -1,0 +1,155 @@
+//! Records: rows in a file.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, ensure};
+use firsttouch_benches::Row;
+use tempfile::NamedTempFile;
+
+/// The form of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Format {
+    /// One array of objects.
+    Json,
+    /// A line of column names, then a line per row.
+    Csv,
+}
+
+/// A file that will hold rows once there are some.
+#[derive(Debug)]
+pub(crate) struct Record {
+    file: PathBuf,
+    format: Format,
+}
+
+impl Record {
+    /// Checks that the file can be written, and leaves it as it is.
+    pub(crate) fn prepare(file: &Path, format: Format) -> anyhow::Result<Self> {
+        let cannot = || format!("cannot write to {}", file.display());
+        if is_special(file) {
+            OpenOptions::new().write(true).open(file).with_context(cannot)?;
+        } else {
+            ensure!(!file.is_dir(), "{}: it is a folder", cannot());
+            // A file that is made and removed again: nothing stays behind if the command is stopped.
+            temporary_beside(file).with_context(cannot)?;
+        }
+        Ok(Self { file: file.to_owned(), format })
+    }
+
+    /// Writes the rows, all or none: a reader never sees half a record.
+    pub(crate) fn write(self, rows: &[Row]) -> anyhow::Result<()> {
+        let cannot = || format!("cannot write to {}", self.file.display());
+        let text = self.format.text(rows)?;
+        if is_special(&self.file) {
+            return fs::write(&self.file, text).with_context(cannot);
+        }
+        let mut temporary = temporary_beside(&self.file).with_context(cannot)?;
+        temporary.write_all(&text).with_context(cannot)?;
+        temporary.persist(&self.file).with_context(cannot)?;
+        Ok(())
+    }
+}
+
+/// Whether it is a device or a pipe, such as `/dev/stdout`, which must not be replaced by a file.
+fn is_special(file: &Path) -> bool {
+    fs::metadata(file).is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir())
+}
+
+fn temporary_beside(file: &Path) -> io::Result<NamedTempFile> {
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
+    // What the user's mask lets a new file have, as for any other output.
+    let permissions = fs::Permissions::from_mode(0o666);
+    tempfile::Builder::new().permissions(permissions).tempfile_in(folder.unwrap_or(Path::new(".")))
+}
+
+impl Format {
+    fn text(self, rows: &[Row]) -> anyhow::Result<Vec<u8>> {
+        match self {
+            Self::Json => {
+                let mut text = serde_json::to_vec_pretty(rows)?;
+                text.push(b'\n');
+                Ok(text)
+            }
+            Self::Csv => {
+                let mut writer = csv::Writer::from_writer(Vec::new());
+                writer.write_record(Row::COLUMNS)?;
+                for row in rows {
+                    writer.write_record(row.cells())?;
+                }
+                writer.into_inner().context("a record kept in memory is always written")
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use firsttouch_benches::Stats;
+
+    use super::*;
+
+    fn rows() -> Vec<Row> {
+        let stats = Stats::of([1.5, 2.5]).expect("there are values");
+        let row = Row::new("page-init", "base/1GiB/zero".to_owned(), "serial", 1, "ms", stats);
+        vec![row.clone(), Row { pages: Some(4), local_pages: Some(3), ..row }]
+    }
+
+    fn folder() -> tempfile::TempDir {
+        tempfile::tempdir().expect("a temporary folder can be made")
+    }
+
+    fn names(folder: &Path) -> Vec<String> {
+        let entries = fs::read_dir(folder).expect("the folder is there");
+        entries
+            .map(|entry| {
+                entry.expect("it can be listed").file_name().to_string_lossy().into_owned()
+            })
+            .collect()
+    }
+
+    #[test]
+    fn json_is_one_array_that_reads_back_as_the_same_rows() {
+        let folder = folder();
+        let file = folder.path().join("rows.json");
+        Record::prepare(&file, Format::Json)
+            .and_then(|record| record.write(&rows()))
+            .expect("room");
+        let text = fs::read_to_string(&file).expect("it was just written");
+        assert!(text.starts_with('[') && text.ends_with("]\n"), "{text}");
+        assert_eq!(serde_json::from_str::<Vec<Row>>(&text).expect("it is JSON"), rows());
+        assert_eq!(names(folder.path()), ["rows.json"]);
+    }
+
+    #[test]
+    fn csv_has_a_line_of_columns_and_one_per_row() {
+        let text = Format::Csv.text(&rows()).expect("rows are plain data");
+        let expected = "suite,case,runtime,threads,unit,median,min,max,stdev,n,pages,local_pages\n\
+                        page-init,base/1GiB/zero,serial,1,ms,2,1.5,2.5,0.7071067811865476,2,,\n\
+                        page-init,base/1GiB/zero,serial,1,ms,2,1.5,2.5,0.7071067811865476,2,4,3\n";
+        assert_eq!(String::from_utf8(text).expect("it is text"), expected);
+    }
+
+    #[test]
+    fn preparing_leaves_the_folder_and_an_old_record_as_they_were() {
+        let folder = folder();
+        let file = folder.path().join("rows.csv");
+        Record::prepare(&file, Format::Csv).expect("the folder can be written");
+        assert!(names(folder.path()).is_empty());
+        fs::write(&file, "old").expect("the folder can be written");
+        Record::prepare(&file, Format::Csv).expect("the folder can be written");
+        assert_eq!(fs::read_to_string(&file).expect("it was just written"), "old");
+    }
+
+    #[test]
+    fn a_path_that_cannot_be_written_is_refused_at_once() {
+        let folder = folder();
+        let refused = [folder.path().to_owned(), folder.path().join("missing/rows.json")];
+        for file in refused {
+            let error = Record::prepare(&file, Format::Json).expect_err("nothing can be there");
+            assert!(error.to_string().starts_with("cannot write to"), "{error:#}");
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! Steps that are one cargo command.
+
+use std::ffi::OsString;
+
+use anyhow::ensure;
+
+use super::command::{run, succeeds, tests_passed};
+use super::project::Project;
+use super::step::{Finding, passed, skipped};
+
+pub(super) fn fmt(project: &Project) -> anyhow::Result<Finding> {
+    if !succeeds(&mut project.cargo(["fmt", "--version"])) {
+        return skipped("rustfmt is missing: rustup component add rustfmt");
+    }
+    run(&mut project.cargo(["fmt", "--all", "--check"]))?;
+    passed("")
+}
+
+pub(super) fn clippy(project: &Project) -> anyhow::Result<Finding> {
+    if !succeeds(&mut project.cargo(["clippy", "--version"])) {
+        return skipped("clippy is missing: rustup component add clippy");
+    }
+    run(&mut project.cargo(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
+    passed("")
+}
+
+pub(super) fn tests(project: &Project) -> anyhow::Result<Finding> {
+    // A failure in one crate hides none in the others.
+    let text = run(&mut project.cargo(["test", "--workspace", "--no-fail-fast"]))?;
+    counted(&text)
+}
+
+pub(super) fn docs(project: &Project) -> anyhow::Result<Finding> {
+    let mut command =
+        project.cargo(["doc", "--workspace", "--no-deps", "--document-private-items"]);
+    run(command.env("RUSTDOCFLAGS", "-D warnings"))?;
+    passed("")
+}
+
+/// Only the pool has lock-free protocols; its models are the tests whose names begin with `loom`.
+pub(super) fn loom(project: &Project) -> anyhow::Result<Finding> {
+    let mut flags = std::env::var_os("RUSTFLAGS").unwrap_or_default();
+    flags.push(OsString::from(" --cfg loom"));
+    let mut command =
+        project.cargo(["test", "-p", "firsttouch-pool", "--release", "--lib", "loom"]);
+    command
+        .env("RUSTFLAGS", flags.to_string_lossy().trim())
+        .env("LOOM_MAX_PREEMPTIONS", "2")
+        .env("CARGO_TARGET_DIR", project.target("loom"));
+    let text = run(&mut command)?;
+    counted(&text)
+}
+
+/// A run of tests counts only if there was a test.
+pub(super) fn counted(text: &str) -> anyhow::Result<Finding> {
+    let tests = tests_passed(text);
+    ensure!(tests > 0, "no test ran");
+    passed(format!("{tests} tests"))
+}
