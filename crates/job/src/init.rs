@@ -16,8 +16,8 @@ use firsttouch_memory::{PageSize, Part, Pod, Region};
 use firsttouch_pool::Pool;
 
 use self::elements::Elements;
+use self::placement::lay_out;
 pub use self::placement::{Binding, Placement};
-use self::placement::{Layout, lay_out};
 pub use self::report::{InitPages, InitReport, PolicyUse};
 use self::touch::{Failure, Touch};
 use crate::job::sites::Sites;

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use firsttouch_memory::{PageSize, Policy, ThreadPolicy};
 use firsttouch_topology::{NodeId, NodeSet, Topology};
 
+use super::placement::Layout;
 use super::*;
 
 type Result = std::result::Result<(), Box<dyn Error>>;
@@ -290,5 +291,27 @@ fn a_thread_follows_the_node_of_its_chunks_and_gets_its_own_policy_back() -> Res
         assert_eq!(records.len(), 1);
         assert_eq!((records[0].node, records[0].range.clone()), (Some(node), 0..1 << 16));
     }
+    Ok(())
+}
+
+#[test]
+fn pages_that_cannot_be_had_stop_the_job_with_the_node_and_what_was_placed() -> Result {
+    let pool = Pool::new()?;
+    let len = 16 << 20;
+    let mut region = base(len);
+    let page_bytes = region.page_bytes();
+    let hole = len / 2..len / 2 + page_bytes;
+    let start = region.as_ptr().wrapping_add(hole.start).cast_mut();
+    // SAFETY: nobody looks at these bytes; the region is forgotten below, so
+    // that it never unmaps what may be mapped here later.
+    let unmapped = unsafe { libc::munmap(start.cast(), page_bytes) };
+    assert_eq!(unmapped, 0);
+    let result = PageInit::new(&mut region).zero(&pool);
+    std::mem::forget(region);
+    let error = result.expect_err("there is a hole");
+    let JobError::Init { node, range, initialised, .. } = error else { return Err(error.into()) };
+    assert!(range.start <= hole.start && hole.end <= range.end, "{range:?}");
+    assert!(initialised <= len - range.len(), "{initialised}");
+    assert_eq!(node.is_some(), !Sites::of(&pool).usable().is_empty());
     Ok(())
 }
