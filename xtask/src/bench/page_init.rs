@@ -21,7 +21,7 @@ use super::table;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Bytes to initialise, such as 512MiB or 4GiB [default: what fits, at most 8GiB].
-    #[arg(long, value_name = "SIZE")]
+    #[arg(long, value_name = "SIZE", value_parser = size_in_bytes)]
     size: Option<ByteSize>,
 
     /// Kinds of page: base, thp, huge [default: base and thp, and huge where a pool has enough free pages].
@@ -43,6 +43,11 @@ pub(crate) struct Args {
     /// Write the rows to this file as comma-separated values.
     #[arg(long, value_name = "FILE")]
     csv: Option<PathBuf>,
+}
+
+/// Reads a size; the crate's own refusals speak of how it parses, not of what to write.
+fn size_in_bytes(text: &str) -> Result<ByteSize, &'static str> {
+    text.parse().map_err(|_| "a size is a number and a unit, such as 512MiB or 4GiB")
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
@@ -201,6 +206,6 @@ mod tests {
         let refusal = |options: &[&str]| parse(options).expect_err("the option is wrong");
         assert!(refusal(&["--pages", "tiny"]).contains("base, thp and huge"));
         assert!(refusal(&["--reps", "0"]).contains("--reps"));
-        assert!(refusal(&["--size", "lots"]).contains("--size"));
+        assert!(refusal(&["--size", "lots"]).contains("512MiB or 4GiB"));
     }
 }
