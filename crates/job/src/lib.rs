@@ -9,6 +9,8 @@ mod job;
 mod location;
 mod plan;
 mod report;
+#[cfg(test)]
+mod testing;
 
 pub use chunk::Chunk;
 pub use error::JobError;
