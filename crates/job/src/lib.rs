@@ -3,6 +3,7 @@
 mod chunk;
 mod cursor;
 mod error;
+mod init;
 mod integer;
 mod job;
 mod location;
@@ -11,6 +12,7 @@ mod report;
 
 pub use chunk::Chunk;
 pub use error::JobError;
+pub use init::{Binding, InitPages, InitReport, PageInit, Placement, PolicyUse};
 pub use integer::Unsigned;
 pub use job::Job;
 pub use location::{Location, Steal};

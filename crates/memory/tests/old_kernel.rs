@@ -5,8 +5,10 @@
 
 mod common;
 
-use common::{base_page, transparent, unless_refused};
-use firsttouch_memory::{MemoryError, OptionalCall, Region, Residency, simulate_missing};
+use common::{base_page, skipped, transparent, unless_refused};
+use firsttouch_memory::{
+    HugePageSize, MemoryError, OptionalCall, PageSize, Region, Residency, simulate_missing,
+};
 
 /// A region's bytes, and the residencies of some of its ranges.
 type Outcome = (Vec<u8>, Vec<Residency>);
@@ -40,7 +42,16 @@ fn counts(residencies: &[Residency]) -> Vec<(Vec<(u32, u64)>, u64)> {
 fn both_ways_give_the_same_result() -> Result<(), MemoryError> {
     let base = || Region::builder(64 * base_page() + 9).build();
     let huge = || transparent("old kernels' transparent huge pages", 8 << 20);
-    let with = (outcome(base()?)?, huge().map(outcome).transpose()?.flatten());
+    let pool = || {
+        let size = PageSize::Huge(HugePageSize::MIB_2);
+        let built = Region::builder(7 << 20).page_size(size).build();
+        built.inspect_err(|error| skipped("old kernels' hugetlb pages", error)).ok()
+    };
+    let with = (
+        outcome(base()?)?,
+        huge().map(outcome).transpose()?.flatten(),
+        pool().map(outcome).transpose()?.flatten(),
+    );
     for calls in [
         &[OptionalCall::PopulateWrite][..],
         &[OptionalCall::PagemapScan],
@@ -56,6 +67,9 @@ fn both_ways_give_the_same_result() -> Result<(), MemoryError> {
             assert_eq!(counts(&with.1), counts(&without.1), "without {calls:?}");
             // For a whole region the estimate of page sizes is none.
             assert_eq!(with.1[0], without.1[0], "without {calls:?}");
+        }
+        if let (Some(with), Some(without)) = (&with.2, pool().map(outcome).transpose()?.flatten()) {
+            assert!(*with == without, "hugetlb pages differ without {calls:?}");
         }
         for &call in calls {
             simulate_missing(call, false);

@@ -5,9 +5,24 @@ use std::num::NonZeroUsize;
 use crate::{CpuSet, NodeSet};
 
 /// What this process may use: CPUs, memory nodes, CPU time.
+///
+/// It is what held for the calling thread when the topology was read.
+///
+/// # Examples
+///
+/// ```
+/// use firsttouch_topology::Topology;
+///
+/// let topology = Topology::discover()?;
+/// let allowed = topology.allowed();
+/// println!("{} threads at once, on CPUs {}", allowed.parallelism(), allowed.cpus());
+/// # Ok::<(), firsttouch_topology::TopologyError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Allowed {
+    /// Invariant: online, not empty.
     pub(crate) cpus: CpuSet,
+    /// Invariant: nodes of the topology, not empty.
     pub(crate) nodes: NodeSet,
     pub(crate) cpu_quota: Option<CpuQuota>,
 }
@@ -20,12 +35,16 @@ impl Allowed {
     }
 
     /// Returns the nodes this process may take memory from (`Mems_allowed`).
+    ///
+    /// The kernel leaves out nodes without memory; where it does not tell, all nodes are in it.
     #[must_use]
     pub fn nodes(&self) -> &NodeSet {
         &self.nodes
     }
 
-    /// Returns the tightest CPU quota of the process's control groups, version 1 or 2; `None` for no limit.
+    /// Returns the tightest CPU quota of the process's control groups and those above them, version 1 or 2; `None` for no limit.
+    ///
+    /// Groups above a container's own cannot be seen from inside it.
     #[must_use]
     pub fn cpu_quota(&self) -> Option<CpuQuota> {
         self.cpu_quota
@@ -44,9 +63,9 @@ impl Allowed {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CpuQuota {
-    /// Microseconds of CPU time in each period.
+    /// Microseconds of CPU time in each period. Invariant: not zero.
     pub quota_us: u64,
-    /// The period's length in microseconds.
+    /// The period's length in microseconds. Invariant: not zero.
     pub period_us: u64,
 }
 

@@ -10,7 +10,10 @@ use std::path::PathBuf;
 #[non_exhaustive]
 pub enum TopologyError {
     /// The root has no readable description of CPUs.
-    #[error("{path} does not describe a machine: no online CPU can be found there")]
+    #[error(
+        "{path} does not describe a machine: neither sys/devices/system/cpu nor proc/stat nor \
+         proc/cpuinfo below it names an online CPU"
+    )]
     NoCpus {
         /// The root that was read.
         path: PathBuf,

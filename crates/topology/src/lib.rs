@@ -5,6 +5,15 @@
 //! from a synthetic description, or (feature `hwloc`) through hwloc. All four
 //! readers give the same type, so code above never asks where it came from.
 //!
+//! No machine is too odd: without node folders there is one node, nodes and
+//! CPUs may have gaps in their numbers, and what is missing or makes no sense
+//! is replaced by something sensible. [`Topology::oddities`] then says what was
+//! assumed, and so does a `tracing` event at debug level.
+//!
+//! Everything here is plain data that never changes: `Send`, `Sync` and
+//! comparable. The only state that this crate changes is the calling thread's
+//! affinity mask, in [`affinity::set_current`].
+//!
 //! # Examples
 //!
 //! ```

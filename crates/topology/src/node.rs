@@ -6,10 +6,13 @@ use crate::{CpuSet, NodeId};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Node {
     pub(crate) id: NodeId,
+    /// Invariant: online, and in no other node of the topology.
     pub(crate) cpus: CpuSet,
+    /// Invariant: online, not empty; equal to `cpus` unless those are empty.
     pub(crate) local_cpus: CpuSet,
     pub(crate) memory_total: Option<u64>,
     pub(crate) memory_free: Option<u64>,
+    /// Invariant: ascending by page size, each size once.
     pub(crate) huge_page_pools: Vec<HugePagePool>,
 }
 
@@ -30,7 +33,7 @@ impl Node {
     ///
     /// For a node with CPUs these are its own. For a memory-only node they are
     /// its initiators where the firmware names them, else the CPUs of the
-    /// nearest nodes by distance. Never empty while any CPU is online.
+    /// nearest nodes by distance, and all CPUs where there are no distances. Never empty.
     #[must_use]
     pub fn local_cpus(&self) -> &CpuSet {
         &self.local_cpus
@@ -48,6 +51,12 @@ impl Node {
         self.memory_free
     }
 
+    /// Returns whether pages can lie on the node; `true` where its memory could not be read.
+    #[must_use]
+    pub fn has_memory(&self) -> bool {
+        self.memory_total != Some(0)
+    }
+
     /// Returns the node's pools of huge pages (hugetlb), smallest page first.
     #[must_use]
     pub fn huge_page_pools(&self) -> &[HugePagePool] {
@@ -55,12 +64,15 @@ impl Node {
     }
 
     /// Returns whether the node has CPUs, memory, or both.
+    ///
+    /// A node whose memory could not be read is taken to have some.
     #[must_use]
     pub fn kind(&self) -> NodeKind {
-        match (self.cpus.is_empty(), self.memory_total) {
-            (false, Some(0)) => NodeKind::CpuOnly,
-            (true, _) => NodeKind::MemoryOnly,
-            (false, _) => NodeKind::General,
+        match (!self.cpus.is_empty(), self.has_memory()) {
+            (true, true) => NodeKind::General,
+            (false, true) => NodeKind::MemoryOnly,
+            (true, false) => NodeKind::CpuOnly,
+            (false, false) => NodeKind::Empty,
         }
     }
 }
@@ -75,6 +87,8 @@ pub enum NodeKind {
     MemoryOnly,
     /// CPUs without memory.
     CpuOnly,
+    /// Neither: a number that firmware reserves, or whose CPUs and memory are all offline.
+    Empty,
 }
 
 /// One node's pool of huge pages of one size (hugetlb), counted in pages.

@@ -168,6 +168,14 @@ fn memory_less_nodes_are_cpu_only() {
 }
 
 #[test]
+fn nodes_with_neither_cpus_nor_memory_are_empty() {
+    let tree = Tree::three_nodes();
+    tree.write(&format!("{NODES}/node2/meminfo"), "Node 2 MemTotal: 0 kB\n");
+    let topology = read(&tree);
+    assert_eq!(topology.node(node(2)).map(|node| node.kind()), Some(NodeKind::Empty));
+}
+
+#[test]
 fn initiators_come_before_distances() {
     let tree = Tree::three_nodes();
     tree.write(&format!("{NODES}/node2/access0/initiators/node1/uevent"), "");

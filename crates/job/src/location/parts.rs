@@ -114,7 +114,7 @@ pub(crate) fn in_proportion(
         weight_before += scaled(weight);
         let unit = (units * weight_before * 2 + total) / (total * 2);
         // The last cut is past the end where the end is no multiple.
-        let cut = (first + unit as usize).checked_mul(align).unwrap_or(usize::MAX);
+        let cut = (first + unit as usize).saturating_mul(align);
         let cut = cut.clamp(at, range.end.max(at));
         pieces.push(at..cut);
         at = cut;

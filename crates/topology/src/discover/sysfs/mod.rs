@@ -30,7 +30,15 @@ use crate::{Source, TopologyError};
 /// [`TopologyError::NoCpus`] where nothing below the root names an online CPU.
 pub(crate) fn read(root: &Path, source: Source) -> Result<Parts, TopologyError> {
     let mut reader = Reader::new(root, source == Source::Live);
-    let online = cpus::online(&mut reader);
+    let allowed = process::allowed(&mut reader);
+    let mut online = cpus::online(&mut reader);
+    // A container's file system may show fewer CPUs than the kernel runs the thread on.
+    let hidden = allowed.running.difference(&online);
+    if !hidden.is_empty() {
+        let what = format!("/sys and /proc do not show CPUs {hidden}");
+        reader.note(what, "they are online, as the thread may run on them");
+        online = online.union(&hidden);
+    }
     if online.is_empty() {
         return Err(TopologyError::NoCpus { path: root.to_owned() });
     }
@@ -45,7 +53,7 @@ pub(crate) fn read(root: &Path, source: Source) -> Result<Parts, TopologyError> 
         core_kinds: kinds::read(&mut reader, &online),
         caches: caches::read(&mut reader, &online),
         page_sizes: pages::page_sizes(&mut reader),
-        allowed: process::allowed(&mut reader),
+        allowed: allowed.part,
         oddities: reader.into_oddities(),
         online,
     })

@@ -5,16 +5,27 @@ use crate::affinity;
 use crate::discover::AllowedPart;
 use crate::{CpuSet, NodeSet};
 
+/// What the process may use, and what that tells about the machine.
+#[derive(Debug)]
+pub(super) struct Process {
+    pub(super) part: AllowedPart,
+    /// The CPUs the kernel itself said this thread may run on, which are online; empty for a recording.
+    pub(super) running: CpuSet,
+}
+
 /// Reads what the process may use; for a recording, the process that recorded it.
-pub(crate) fn allowed(reader: &mut Reader) -> AllowedPart {
+pub(super) fn allowed(reader: &mut Reader) -> Process {
     let status = text(reader, "status");
     let status = status.as_deref();
-    let cpus = affinity_mask(reader)
-        .or_else(|| field(status, "Cpus_allowed_list", parse::list::<crate::CpuId>))
+    let running = affinity_mask(reader);
+    let cpus = running
+        .clone()
+        .or_else(|| field(status, "Cpus_allowed_list", parse::list))
         .or_else(|| field(status, "Cpus_allowed", parse::mask));
     let nodes: Option<NodeSet> = field(status, "Mems_allowed_list", parse::list)
         .or_else(|| field(status, "Mems_allowed", parse::mask));
-    AllowedPart { cpus, nodes, cpu_quota: cgroup::cpu_quota(reader) }
+    let part = AllowedPart { cpus, nodes, cpu_quota: cgroup::cpu_quota(reader) };
+    Process { part, running: running.unwrap_or_default() }
 }
 
 /// Reads a file about the calling thread, or where the recording has none about the process.
