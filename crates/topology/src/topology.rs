@@ -174,6 +174,10 @@ impl Topology {
     }
 
     /// Returns the nodes, ascending by number; there is always at least one.
+    ///
+    /// Two sorts are left out, and noted as [`oddities`](Self::oddities): nodes that
+    /// are the memory of a GPU, which its driver hands out, and nodes that
+    /// claim CPUs of another without the kernel saying whose they are.
     #[must_use]
     pub fn nodes(&self) -> &[Node] {
         &self.nodes
