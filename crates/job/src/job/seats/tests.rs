@@ -140,7 +140,7 @@ struct Scene {
 fn scene() -> impl Strategy<Value = Scene> {
     let sizes = (1_usize..6, 1_usize..7);
     sizes.prop_flat_map(|(sites, shares)| {
-        let share = (1_usize..1 << 50, 1_usize..9, 0..sites, 0..sites, any::<bool>());
+        let share = (1_usize..usize::MAX >> 14, 1_usize..9, 0..sites, 0..sites, any::<bool>());
         let limits = (1_usize..20, prop_oneof![1_usize..4, Just(usize::MAX)], 1_usize..20);
         (
             prop::collection::vec(1_usize..6, sites),
