@@ -140,8 +140,11 @@ fn measure(suite: &Suite, pool: &Pool) -> anyhow::Result<Vec<Outcome>> {
 #[expect(clippy::print_stdout, reason = "a command's answer goes to standard output")]
 fn print_header(suite: &Suite, pool: &Pool, room: &Room, left_out: &[CannotBeHad]) {
     let bytes = suite.bytes as u64;
-    let n = suite.repetitions;
-    println!("page-init: {} of fresh memory, {n} interleaved repetitions", size::exact(bytes));
+    let repetitions = match suite.repetitions.get() {
+        1 => "1 repetition".to_owned(),
+        n => format!("{n} repetitions, interleaved"),
+    };
+    println!("page-init: {} of fresh memory, {repetitions}", size::exact(bytes));
     println!();
     let nodes = pool.nodes().map(|(node, helpers)| format!("{helpers} on node {node}"));
     let nodes = nodes.collect::<Vec<_>>().join(", ");
