@@ -15,6 +15,7 @@ mod read_back;
 mod runner;
 mod shell;
 mod stage;
+mod stuck;
 mod sysfs;
 
 use std::process::ExitCode;

@@ -38,10 +38,17 @@ const LIMIT: Duration = Duration::from_secs(60);
 ///
 /// `test` is the name of the calling test function.
 pub(crate) fn watched(test: &str, body: impl FnOnce()) {
+    watched_under("true", test, body);
+}
+
+/// As [`watched`], in a process prepared by a shell command, such as one that sets limits.
+pub(crate) fn watched_under(shell: &str, test: &str, body: impl FnOnce()) {
     if std::env::var_os(WATCHED).is_some_and(|running| running == *test) {
         return body();
     }
-    let mut child = Command::new(std::env::current_exe().expect("a test binary has a path"))
+    let mut child = Command::new("sh")
+        .args(["-c", &format!("{shell} && exec \"$0\" \"$@\"")])
+        .arg(std::env::current_exe().expect("a test binary has a path"))
         .args([test, "--exact", "--nocapture"])
         .env(WATCHED, test)
         .stdout(Stdio::piped())
@@ -82,6 +89,19 @@ pub(crate) fn threads_named(name: &str) -> Vec<std::path::PathBuf> {
     tasks
         .filter(|task| fs::read_to_string(task.join("comm")).is_ok_and(|comm| comm.trim() == name))
         .collect()
+}
+
+/// Waits until this process has so many threads with such a name; returns how many it has in the end.
+///
+/// A thread that was joined may be listed for a moment more.
+pub(crate) fn settled_threads_named(name: &str, expected: usize) -> usize {
+    for _ in 0..2000 {
+        if threads_named(name).len() == expected {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    threads_named(name).len()
 }
 
 /// The naive Fibonacci function on `join`.

@@ -74,7 +74,7 @@ pub(super) const CASES: &[Case] = &[
             let node = last_with_memory(machine);
             match machine.seen().nodes_with_memory().count() {
                 0 | 1 => skip("there is no other node to spill to"),
-                _ => Given::Conditions(vec![Condition::FilledNode { node, left: 4 << 20 }]),
+                _ => Given::Conditions(vec![Condition::FilledNode { node, left: 24 << 20 }]),
             }
         },
         check: spilled,
@@ -179,7 +179,7 @@ fn refused_mbind(machine: &Machine) -> anyhow::Result<()> {
 
 fn spilled(machine: &Machine) -> anyhow::Result<()> {
     let node = last_with_memory(machine);
-    let bytes = 4 * BYTES;
+    let bytes = 6 * BYTES;
     let mut region = Region::builder(bytes).policy(Policy::Preferred(id(node))).build()?;
     region.populate(0..bytes)?;
     let counts = pages_by_node(region.as_slice())?;

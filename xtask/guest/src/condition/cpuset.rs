@@ -25,8 +25,12 @@ pub(crate) enum Version {
 /// Returns whether the kernel has no version 1 of cpusets, as newer ones are built.
 pub(crate) fn cpuset_v1_is_missing() -> bool {
     const PROBE: &str = "/tmp/cpuset-probe";
-    let found = fs::create_dir_all(PROBE).is_ok() && mount_v1(PROBE).is_ok();
-    !(found && unmount(PROBE, UnmountFlags::empty()).is_ok())
+    let mounted = fs::create_dir_all(PROBE).and_then(|()| mount_v1(PROBE));
+    match mounted {
+        Ok(()) => unmount(PROBE, UnmountFlags::empty()).is_err(),
+        // It has, and still lets go of the version 2 groups of an earlier case.
+        Err(error) => error.kind() != std::io::ErrorKind::ResourceBusy,
+    }
 }
 
 /// Makes the group that the process is to enter.

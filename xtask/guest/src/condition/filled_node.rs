@@ -29,7 +29,8 @@ pub(super) fn prepare(node: usize, left: u64) -> anyhow::Result<Held> {
     });
     let mut line = String::new();
     BufReader::new(output.context("it has no output")?).read_line(&mut line)?;
-    ensure!(line.trim() == "full", "the process that fills node {node} did not say that it has");
+    let full = line.trim() == "full";
+    ensure!(full, "the process that fills node {node} ended before {left} bytes were left");
     Ok(held)
 }
 
