@@ -192,6 +192,10 @@ impl<'r> PageInit<'r> {
     /// threads; each element once. A piece is as large as a core's cache
     /// holds, or a huge page. Bytes past the last whole element stay zero.
     ///
+    /// With [`Placement::Interleaved`] the thread's own policy may be that of
+    /// the piece's node while the closure runs; what the closure allocates then
+    /// comes from there too.
+    ///
     /// An element that lies across two chunks is written by the thread of the
     /// first, which may then be the first to touch the page that it ends on.
     /// Elements whose size divides the page never do.

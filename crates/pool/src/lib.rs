@@ -26,6 +26,8 @@ mod completion;
 mod deque;
 mod error;
 mod helper;
+#[cfg(all(test, loom))]
+mod models;
 mod panic;
 mod pin;
 mod pool;

@@ -16,7 +16,7 @@ use crate::completion::{Completion, Registered};
 use crate::deque::Deque;
 use crate::shared::Shared;
 use crate::steal::Rotation;
-use crate::sync::park;
+use crate::sync::{park, thread_local};
 use crate::task::JobRef;
 
 /// The frame in which no scope may push its tasks on the deque.
@@ -46,7 +46,7 @@ thread_local! {
     /// The innermost worker that this thread is.
     ///
     /// Invariant: null, or a worker in a frame further down this thread's stack.
-    static CURRENT: Cell<*const Worker> = const { Cell::new(ptr::null()) };
+    static CURRENT: Cell<*const Worker> = Cell::new(ptr::null());
 }
 
 impl Worker {

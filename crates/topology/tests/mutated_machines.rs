@@ -58,7 +58,7 @@ fn survives(name: &str, root: &Path, rounds: u64) {
 #[test]
 fn a_made_up_machine_survives_every_mutation() {
     let tree = Tree::three_nodes();
-    survives("the made-up machine", tree.root(), rounds_asked().unwrap_or(10 * DEFAULT_ROUNDS));
+    survives("the made-up machine", tree.root(), rounds_asked().unwrap_or(40 * DEFAULT_ROUNDS));
 }
 
 #[test]
