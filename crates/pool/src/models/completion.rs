@@ -47,9 +47,13 @@ fn a_waiter_sees_the_result_and_frees_the_frame() {
         let thief = thread::spawn(move || {
             let frame = lent.get();
             // SAFETY: the frame is alive until completion.
-            unsafe { (*frame).result.with_mut(|result| *result = 7) };
+            let result = unsafe { &(*frame).result };
+            // SAFETY: loom checks that nobody else has the cell.
+            result.with_mut(|result| unsafe { *result = 7 });
+            // SAFETY: the frame is alive until completion.
+            let done = unsafe { &raw const (*frame).done };
             // SAFETY: [alive] the owner waits for completion. [once] only here.
-            unsafe { Completion::complete(&raw const (*frame).done) };
+            unsafe { Completion::complete(done) };
         });
         // SAFETY: the owner frees the frame at the end only.
         let owner = unsafe { &mut *frame.get() };
@@ -79,9 +83,13 @@ fn an_owner_sees_all_parts_and_frees_the_frame() {
             thread::spawn(move || {
                 let frame = lent.get();
                 // SAFETY: the frame is alive until all parts are given up.
-                unsafe { (*frame).results[part].with_mut(|result| *result = 7) };
+                let result = unsafe { &(&(*frame).results)[part] };
+                // SAFETY: loom checks that nobody else has the cell.
+                result.with_mut(|result| unsafe { *result = 7 });
+                // SAFETY: the frame is alive until all parts are given up.
+                let parts = unsafe { &raw const (*frame).parts };
                 // SAFETY: [part] each thread has one.
-                unsafe { Countdown::part_done(&raw const (*frame).parts) };
+                unsafe { Countdown::part_done(parts) };
             })
         });
         // SAFETY: the owner frees the frame at the end only.

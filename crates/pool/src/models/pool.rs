@@ -7,6 +7,7 @@ use std::sync::{Arc, LazyLock};
 
 use firsttouch_topology::{NodeId, Topology};
 use loom::cell::UnsafeCell;
+use loom::sync::{Condvar, Mutex};
 use loom::thread::{self, JoinHandle};
 
 use super::check;
@@ -149,6 +150,28 @@ fn a_spawned_closure_runs_before_shutdown_ends() {
         task::spawn(&model.shared, move || runs.store(true, std::sync::atomic::Ordering::SeqCst));
         model.shut_down();
         assert!(ran.load(std::sync::atomic::Ordering::SeqCst));
+    });
+}
+
+#[test]
+fn two_spawned_closures_that_need_each_other_both_run() {
+    check(|| {
+        let model = Model::new(2);
+        let met = Arc::new((Mutex::new(0), Condvar::new()));
+        for _ in 0..2 {
+            let met = Arc::clone(&met);
+            // Where one helper sleeps on while the other waits here, loom finds a deadlock.
+            task::spawn(&model.shared, move || {
+                let (count, changed) = &*met;
+                let mut count = count.lock().expect("nobody panics with it");
+                *count += 1;
+                changed.notify_all();
+                while *count < 2 {
+                    count = changed.wait(count).expect("nobody panics with it");
+                }
+            });
+        }
+        model.shut_down();
     });
 }
 
