@@ -118,6 +118,7 @@ mod parking {
 
     impl Thread {
         /// Makes this the calling thread's handle, for one that was given out before.
+        #[cfg(test)]
         pub(crate) fn adopt(self) {
             CURRENT.with(|current| current.replace(self));
         }
