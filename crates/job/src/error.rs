@@ -92,16 +92,6 @@ pub enum JobError {
     /// The free memory of the machine cannot be read afresh, and a bound placement needs it.
     #[error("free memory cannot be read, which a bound placement needs to know")]
     FreeUnknown(#[source] firsttouch_topology::TopologyError),
-    /// The elements need a stricter alignment than the region has.
-    #[error(
-        "elements aligned to {align} bytes do not fit a region at an address aligned to {have}"
-    )]
-    ElementAlign {
-        /// The alignment of the element type, in bytes.
-        align: usize,
-        /// The largest power of two that divides the region's address.
-        have: usize,
-    },
     /// The kernel refused a bound policy.
     #[error("bytes {range:?} cannot be bound to their nodes")]
     Policy {

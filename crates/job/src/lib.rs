@@ -1,16 +1,53 @@
-//! Jobs over ranges, split by node and run by each node's helpers.
+//! Jobs over ranges, split by node and run by each node's helpers; page initialisation first.
+//!
+//! [`Job`] runs a closure over a range on the caller and a pool's helpers,
+//! with the words and the chunking of the Linux kernel's multithreaded jobs
+//! (padata, `kernel/padata.c`): `start`, `size`, `align`, `min_chunk`,
+//! `max_threads`. Beyond these a range can live on nodes, one part each, as
+//! with padata's predecessor ktask; each node's threads then run that node's
+//! chunks, and the report says how many did. [`Plan`] is the arithmetic alone.
+//!
+//! [`PageInit`] is the job that padata was written for, in user space: it
+//! initialises a [`Region`](firsttouch_memory::Region) so that each page lies
+//! on the node where the [`Placement`] puts it and is cleared by a CPU nearby,
+//! and reads back from the kernel whether that came true.
+//!
+//! Nothing here calls the kernel: `firsttouch-memory` places, and
+//! `firsttouch-pool` runs. What the machine refuses is an error or, where the
+//! job can go on with less, an event and a field of the report.
+//!
+//! # Examples
+//!
+//! ```
+//! use firsttouch_job::PageInit;
+//! use firsttouch_memory::Region;
+//! use firsttouch_pool::Pool;
+//!
+//! let pool = Pool::new()?;
+//! let mut region = Region::builder(32 << 20).build()?;
+//! let report = PageInit::new(&mut region).zero(&pool)?;
+//! println!("{} bytes in {:?} by {} threads", report.bytes, report.elapsed, report.threads);
+//! if let Some(pages) = report.pages {
+//!     println!("{:.0} % local to the CPU that cleared them", pages.local_share() * 100.0);
+//! }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod chunk;
 mod cursor;
 mod error;
+mod init;
 mod integer;
 mod job;
 mod location;
 mod plan;
 mod report;
+#[cfg(test)]
+mod testing;
 
 pub use chunk::Chunk;
 pub use error::JobError;
+pub use init::{Binding, InitPages, InitReport, PageInit, Placement, PolicyUse};
 pub use integer::Unsigned;
 pub use job::Job;
 pub use location::{Location, Steal};

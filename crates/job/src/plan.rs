@@ -49,7 +49,7 @@ pub const LOAD_BALANCE_FACTOR: u8 = 4;
 /// assert_eq!(plan.threads(), 2);
 /// assert_eq!(plan.chunks(), 5);
 /// assert_eq!(plan.chunk(0), Some(10..32));
-/// assert_eq!(plan.iter().last(), Some(80..90));
+/// assert_eq!(plan.iter().next_back(), Some(80..90));
 /// # Ok::<(), firsttouch_job::PlanError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]

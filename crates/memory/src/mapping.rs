@@ -62,8 +62,8 @@ impl Extent {
 
     /// Returns the address of a byte of the mapping.
     pub(crate) fn at(&self, offset: usize) -> NonNull<u8> {
-        debug_assert!(offset <= self.mapped, "callers check their ranges");
-        // SAFETY: the offset is within the mapping, or at its end.
+        assert!(offset <= self.mapped, "callers check their ranges");
+        // SAFETY: the offset is within the mapping, or at its end, as just checked.
         unsafe { self.base.add(offset) }
     }
 }

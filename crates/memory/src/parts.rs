@@ -102,7 +102,7 @@ impl<'a> Parts<'a> {
     ///
     /// # Safety
     ///
-    /// - `[disjoint]` No part that overlaps `range` lives as long as this one does.
+    /// - `[disjoint]` No part that overlaps `range` is alive while this one is.
     #[must_use]
     pub unsafe fn part(&self, range: Range<usize>) -> Part<'a> {
         self.extent.check(&range);

@@ -112,7 +112,7 @@ impl Policy {
         // is left, so a policy would quietly be less than what was asked for.
         match sys::allowed_nodes().map(|mask| nodes_of_mask(&mask)) {
             Ok(allowed) => match nodes.difference(&allowed).first() {
-                Some(node) => Err(self.node_error(range, node, allowed)),
+                Some(node) => Err(self.node_error(range, node, allowed, node_list)),
                 None => Ok(RawPolicy { mode, nodes: mask_of_nodes(&nodes) }),
             },
             Err(error) => {
@@ -123,17 +123,16 @@ impl Policy {
     }
 
     /// Says why a node outside of the allowed ones cannot be used.
+    ///
+    /// `listed` reads a node list of sysfs by its name.
     fn node_error(
         &self,
         range: Option<&Range<usize>>,
         node: NodeId,
         allowed: NodeSet,
+        listed: impl Fn(&str) -> Option<NodeSet>,
     ) -> MemoryError {
         let (policy, range) = (self.name(), range.cloned());
-        let listed = |file: &str| -> Option<NodeSet> {
-            let path = format!("/sys/devices/system/node/{file}");
-            fs::read_to_string(path).ok()?.parse().ok()
-        };
         // Without sysfs, what is allowed is all that is known.
         let online = listed("online").unwrap_or_else(|| allowed.clone());
         if !online.contains(node) {
@@ -207,6 +206,11 @@ pub(crate) fn at(extent: &Extent, offset: usize) -> Result<Policy, MemoryError> 
     Policy::decode(&raw)
 }
 
+/// Reads one of the kernel's lists of nodes, such as `online`.
+fn node_list(name: &str) -> Option<NodeSet> {
+    fs::read_to_string(format!("/sys/devices/system/node/{name}")).ok()?.parse().ok()
+}
+
 /// Returns the nodes as a mask of the kernel's words, which are as wide as a pointer.
 fn mask_of_nodes(nodes: &NodeSet) -> Vec<c_ulong> {
     let mut mask = Vec::new();
@@ -258,6 +262,34 @@ mod tests {
         assert_eq!(decoded(fixed, "3"), Some(Policy::PreferredMany(nodes("3"))));
         let unknown = Policy::decode(&raw(4095, ""));
         assert!(matches!(unknown, Err(MemoryError::UnknownPolicy { mode: 4095 })));
+    }
+
+    #[test]
+    fn a_node_that_cannot_be_used_is_told_why() {
+        let why = |node, sysfs: bool| {
+            let listed = |name: &str| {
+                let list = if name == "online" { "0-3" } else { "0,2-3" };
+                sysfs.then(|| nodes(list))
+            };
+            let policy = Policy::Preferred(NodeId::new(node));
+            policy.node_error(Some(&(0..8)), NodeId::new(node), nodes("0,2"), listed).to_string()
+        };
+        assert_eq!(
+            why(3, true),
+            "MPOL_PREFERRED over bytes 0..8: node 3 is not allowed for this process (by its \
+             cpuset); these nodes are: 0,2"
+        );
+        assert_eq!(
+            why(1, true),
+            "MPOL_PREFERRED over bytes 0..8: node 1 has no memory; these nodes have: 0,2-3"
+        );
+        let unknown = |online| {
+            format!(
+                "MPOL_PREFERRED over bytes 0..8: there is no node 4; the online nodes are {online}"
+            )
+        };
+        assert_eq!(why(4, true), unknown("0-3"));
+        assert_eq!(why(4, false), unknown("0,2"));
     }
 
     #[test]

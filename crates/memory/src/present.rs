@@ -33,7 +33,10 @@ pub(crate) fn for_each_run(
         match File::open("/proc/self/pagemap") {
             Ok(pagemap) => match scan(&pagemap, extent, pages, &mut next, &mut visit)? {
                 Ok(()) => return Ok(()),
-                Err(error) => OptionalCall::PagemapScan.remember_missing(&error),
+                Err(error) if is_missing(&error) => {
+                    OptionalCall::PagemapScan.remember_missing(&error);
+                }
+                Err(error) => tracing::debug!(%error, "the kernel stops telling present pages"),
             },
             Err(error) => tracing::debug!(%error, "/proc/self/pagemap cannot be read"),
         }
@@ -44,6 +47,11 @@ pub(crate) fn for_each_run(
         PageSize::Huge(_) => Mapped::Huge,
     };
     if next < pages.end { visit(next..pages.end, mapped) } else { Ok(()) }
+}
+
+/// Returns whether the answer is that of a kernel without the call.
+fn is_missing(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENOTTY | libc::EINVAL | libc::ENOSYS | libc::EPERM))
 }
 
 /// Visits the runs that the kernel finds, and moves `next` to where it stopped.
@@ -63,18 +71,24 @@ fn scan(
     while *next < pages.end {
         let rest = address(*next)..address(pages.end);
         let (filled, stopped) = match sys::scan_present(pagemap, rest.clone(), &mut runs) {
-            // It stops where it has no room for another run; elsewhere it must move on.
-            Ok((filled, stopped)) if stopped > rest.start => (filled, stopped),
-            Ok(_) => return Ok(Err(io::Error::other("the scan does not move on"))),
+            Ok(answer) => answer,
             Err(error) => return Ok(Err(error)),
         };
+        let before = *next;
+        // The kernel keeps to the range, and this keeps an odd one from leading astray.
+        let offset = |address: u64| (address.clamp(rest.start, rest.end) - region) as usize;
         for run in runs.iter().take(filled) {
-            // The kernel keeps to the range, and this keeps an odd one from leading astray.
-            let clamped = |end: u64| (end.clamp(rest.start, rest.end) - region) as usize;
-            let found = clamped(run.addresses().start)..clamped(run.addresses().end);
-            visit(found, if run.is_huge() { Mapped::Huge } else { Mapped::Base })?;
+            let found = offset(run.addresses().start).max(*next)..offset(run.addresses().end);
+            if !found.is_empty() {
+                *next = found.end;
+                visit(found, if run.is_huge() { Mapped::Huge } else { Mapped::Base })?;
+            }
         }
-        *next = (stopped.clamp(rest.start, rest.end) - region) as usize;
+        // Where the runs just fit, the kernel can say that it stopped before the last of them.
+        *next = offset(stopped).max(*next);
+        if *next == before {
+            return Ok(Err(io::Error::other("the scan does not move on")));
+        }
     }
     Ok(Ok(()))
 }

@@ -222,8 +222,10 @@ impl Region {
     /// Counts where the pages of a range of bytes lie, as the kernel tells it now.
     ///
     /// A page that the range has only a part of counts as a whole base page.
-    /// The cost is in proportion to the pages that are present: some tens of
-    /// nanoseconds for each base page, or for each huge page.
+    /// The cost is in proportion to the pages that are present, a huge page
+    /// being one page; before Linux 6.7 it is in proportion to the base pages
+    /// of the range. Nearly all of it is the kernel's, so several threads may
+    /// well share a large region by [`Parts::residency`].
     ///
     /// # Errors
     ///

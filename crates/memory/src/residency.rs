@@ -134,6 +134,9 @@ pub(crate) fn of(extent: &Extent, range: &Range<usize>) -> Result<Residency, Mem
     extent.check(range);
     let base = sys::page_bytes();
     let pages = extent.widened(range, base);
+    if pages.is_empty() {
+        return Ok(Residency::default());
+    }
     let mut batch = Batch::new(range, pages.len() / base);
     let mut counted = pages.start;
     present::for_each_run(extent, &pages, |run, mapped| {
@@ -149,6 +152,7 @@ pub(crate) fn of(extent: &Extent, range: &Range<usize>) -> Result<Residency, Mem
         }
         Ok(())
     })?;
+    // Also where nothing is left to ask, so that a refusal does not depend on what is present.
     batch.ask()?;
     let Batch { mut residency, huge, unknown, .. } = batch;
     residency.not_present += ((pages.end - counted) / base) as u64;
@@ -209,9 +213,6 @@ impl<'a> Batch<'a> {
 
     /// Asks about the addresses, counts the answers, and empties the batch.
     fn ask(&mut self) -> Result<(), MemoryError> {
-        if self.addresses.is_empty() {
-            return Ok(());
-        }
         let status = &mut self.status[..self.addresses.len()];
         sys::page_nodes(&self.addresses, status).map_err(|source| {
             MemoryError::from_call("move_pages", Some(self.range.clone()), source)

@@ -31,7 +31,7 @@ fn more_huge_pages_than_there_are_is_an_error_that_counts_them() {
     }
     for (size, free) in pools() {
         // More than any pool, even one that may grow, and within the address space.
-        let Some(len) = (size.bytes() << 12).checked_mul(free as usize + 1) else { continue };
+        let Some(len) = size.bytes().checked_mul((free as usize + 1) * 4096) else { continue };
         let error = match Region::builder(len).page_size(PageSize::Huge(size)).build() {
             Ok(region) => {
                 skipped("short pools of huge pages", &format!("{region:?} was granted"));
@@ -65,6 +65,7 @@ fn huge_pages_are_placed_counted_and_given_back() -> Result<(), MemoryError> {
         }
         built => built?,
     };
+    assert!(region.is_fresh());
     assert_eq!((region.page_bytes(), region.page_size()), (huge, PageSize::Huge(size)));
     assert_eq!((region.len(), region.as_ptr().addr() % huge), (huge + 1, 0));
 

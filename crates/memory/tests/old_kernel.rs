@@ -5,61 +5,87 @@
 
 mod common;
 
-use common::{base_page, transparent, unless_refused};
-use firsttouch_memory::{MemoryError, OptionalCall, Region, Residency, simulate_missing};
+use common::{base_page, skipped, transparent, unless_refused};
+use firsttouch_memory::{
+    HugePageSize, MemoryError, OptionalCall, PageSize, Region, Residency, simulate_missing,
+};
 
-/// A region's bytes, and the residencies of some of its ranges.
-type Outcome = (Vec<u8>, Vec<Residency>);
-
-/// Returns what a region is after a history; `None` where residency is refused.
-fn outcome(mut region: Region) -> Result<Option<Outcome>, MemoryError> {
+/// Touches some pages of a region in each way there is, and returns its bytes.
+fn touch(region: &mut Region) -> Result<Vec<u8>, MemoryError> {
     let (len, page) = (region.len(), region.page_bytes());
     region.as_mut_slice()[len / 2 + 1] = 3;
     region.populate(len / 4..len / 2)?;
     region.populate(len - 1..len)?;
     // SAFETY: [disjoint] it is the only part.
     unsafe { region.parts().part(len / 2 - 1..len / 2 + 2) }.populate()?;
-    region.discard(page..2 * page)?;
-    let mut residencies = Vec::new();
-    for range in [0..len, 0..0, 0..len / 2, len / 3..len / 3 + 2 * base_page()] {
-        match unless_refused("where pages lie", region.residency(range)) {
-            Some(residency) => residencies.push(residency),
-            None => return Ok(None),
-        }
-    }
-    Ok(Some((region.as_slice().to_vec(), residencies)))
+    region.discard(page.min(len)..len.min(2 * page))?;
+    Ok(region.as_slice().to_vec())
 }
 
-/// The counts alone, for where page sizes are an estimate.
-fn counts(residencies: &[Residency]) -> Vec<(Vec<(u32, u64)>, u64)> {
-    let nodes = |r: &Residency| r.nodes().map(|(node, n)| (node.os_index(), n)).collect();
-    residencies.iter().map(|r| (nodes(r), r.not_present())).collect()
+/// Returns the residencies of some ranges, the whole region first; `None` where they are refused.
+fn residencies(region: &Region) -> Option<Vec<Residency>> {
+    let len = region.len();
+    [0..len, 0..0, 0..len / 2, len / 3..len / 3 + 2 * base_page()]
+        .into_iter()
+        .map(|range| unless_refused("where pages lie", region.residency(range)))
+        .collect()
+}
+
+/// Returns the counts alone, for where page sizes are an estimate.
+fn counts(residency: &Residency) -> (Vec<(u32, u64)>, u64) {
+    let nodes = residency.nodes().map(|(node, pages)| (node.os_index(), pages)).collect();
+    (nodes, residency.not_present())
+}
+
+/// Checks that a region's residency is the same without the kernel's scan; returns it.
+fn residencies_both_ways(region: &Region) -> Option<Vec<Residency>> {
+    let with = residencies(region)?;
+    simulate_missing(OptionalCall::PagemapScan, true);
+    let without = residencies(region);
+    simulate_missing(OptionalCall::PagemapScan, false);
+    let without = without.expect("it was not refused a moment ago");
+    assert_eq!(with[0], without[0], "for a whole region nothing is an estimate");
+    if region.page_size() == PageSize::Transparent {
+        assert!(with.iter().map(counts).eq(without.iter().map(counts)));
+    } else {
+        assert_eq!(with, without);
+    }
+    Some(with)
+}
+
+/// Checks that regions of one kind are the same whether or not the kernel populates.
+fn check(build: impl Fn() -> Option<Region>) -> Result<(), MemoryError> {
+    let Some(mut with) = build() else { return Ok(()) };
+    let bytes = touch(&mut with)?;
+    let pages = residencies_both_ways(&with);
+    let page_size = with.page_size();
+    // Hugetlb pages are few, and the other region needs them.
+    drop(with);
+
+    simulate_missing(OptionalCall::PopulateWrite, true);
+    let mut without = build().expect("there was one a moment ago");
+    assert!(touch(&mut without)? == bytes, "{page_size}: the bytes differ");
+    if page_size != PageSize::Transparent {
+        // What one touch of a transparent huge page brings is the kernel's choice.
+        assert_eq!(residencies_both_ways(&without), pages);
+    }
+    let len = without.len();
+    without.populate(0..len)?;
+    assert!(without.as_slice() == bytes, "{page_size}: populating changed the bytes");
+    if let Some(pages) = residencies_both_ways(&without) {
+        assert_eq!(pages[0].present(), len.div_ceil(base_page()) as u64);
+    }
+    simulate_missing(OptionalCall::PopulateWrite, false);
+    Ok(())
 }
 
 #[test]
 fn both_ways_give_the_same_result() -> Result<(), MemoryError> {
-    let base = || Region::builder(64 * base_page() + 9).build();
-    let huge = || transparent("old kernels' transparent huge pages", 8 << 20);
-    let with = (outcome(base()?)?, huge().map(outcome).transpose()?.flatten());
-    for calls in [
-        &[OptionalCall::PopulateWrite][..],
-        &[OptionalCall::PagemapScan],
-        &[OptionalCall::PopulateWrite, OptionalCall::PagemapScan],
-    ] {
-        for &call in calls {
-            simulate_missing(call, true);
-        }
-        assert!(outcome(base()?)? == with.0, "base pages differ without {calls:?}");
-        let without = huge().map(outcome).transpose()?.flatten();
-        if let (Some(with), Some(without)) = (&with.1, &without) {
-            assert!(with.0 == without.0, "bytes differ without {calls:?}");
-            assert_eq!(counts(&with.1), counts(&without.1), "without {calls:?}");
-            // For a whole region the estimate of page sizes is none.
-            assert_eq!(with.1[0], without.1[0], "without {calls:?}");
-        }
-        for &call in calls {
-            simulate_missing(call, false);
-        }
-    }
-    Ok(())
+    check(|| Region::builder(64 * base_page() + 9).build().ok())?;
+    check(|| transparent("old kernels' transparent huge pages", 8 << 20))?;
+    check(|| {
+        let size = PageSize::Huge(HugePageSize::MIB_2);
+        let built = Region::builder(7 << 20).page_size(size).build();
+        built.inspect_err(|error| skipped("old kernels' hugetlb pages", error)).ok()
+    })
 }

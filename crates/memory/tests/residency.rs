@@ -137,6 +137,24 @@ fn a_sparse_region_is_counted_to_the_last_page() -> Result<(), MemoryError> {
     Ok(())
 }
 
+#[test]
+fn scattered_pages_are_counted_once_each() -> Result<(), MemoryError> {
+    let page = base_page();
+    // Lone pages fill whatever buffers the kernel or the library pass them in.
+    for lone_pages in [1024, 2048, 2500] {
+        let mut region = Region::builder(2 * lone_pages * page).build()?;
+        let len = region.len();
+        for offset in (0..len).step_by(2 * page) {
+            region.as_mut_slice()[offset] = 1;
+        }
+        let Some(pages) = residency(&region, 0..len) else { return Ok(()) };
+        assert_eq!(counts(&pages), (lone_pages as u64, lone_pages as u64));
+        let pages = region.residency(page..len - page)?;
+        assert_eq!(counts(&pages), (lone_pages as u64 - 1, lone_pages as u64 - 1));
+    }
+    Ok(())
+}
+
 /// A step of a history of a region: populate, write or discard, over a range of bytes.
 #[derive(Clone, Debug)]
 enum Step {

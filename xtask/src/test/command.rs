@@ -59,7 +59,7 @@ fn name(command: &Command) -> String {
     let set = command.get_envs().filter_map(|(name, value)| {
         // Settings that only change how output looks say nothing about what is checked.
         let value = value.filter(|_| name != "CARGO_TERM_COLOR")?;
-        Some(format!("{}='{}'", name.display(), value.display()))
+        Some(format!("{}='{}'", name.to_string_lossy(), value.to_string_lossy()))
     });
     let words = std::iter::once(command.get_program()).chain(command.get_args());
     let words = words.map(|word| word.to_string_lossy().into_owned());

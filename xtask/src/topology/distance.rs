@@ -12,14 +12,15 @@ const TABLE_NODES: usize = 16;
 
 pub(super) fn draw(out: &mut String, topology: &Topology) {
     let nodes: Vec<_> = topology.nodes().iter().map(|node| node.id()).collect();
-    let local = nodes.iter().all(|&node| topology.distance(node, node) == 10);
     if nodes.len() < 2 {
         return;
     }
-    let groups = groups(topology, &nodes);
     if topology.distances().is_none() {
-        line(out, format_args!("\nDistances: none known; 10 within a node and 20 between nodes"));
-    } else if let ([all], true) = (&groups[..], local) {
+        line(out, format_args!("\nDistances: none known; 10 within a node and 20 between any two"));
+        return;
+    }
+    let groups = groups(topology, &nodes);
+    if let [all] = &groups[..] {
         let remote = topology.distance(all[0], all[1]);
         line(out, format_args!("\nDistances: 10 within a node and {remote} between any two"));
     } else if nodes.len() <= TABLE_NODES {
@@ -59,12 +60,9 @@ fn groups(topology: &Topology, nodes: &[NodeId]) -> Vec<Vec<NodeId>> {
             [] => return false,
         };
         let both = |a, b| topology.distance(a, b) == between && topology.distance(b, a) == between;
-        let same_row = |&other: &NodeId| {
-            other == node
-                || group.contains(&other)
-                || topology.distance(node, other) == topology.distance(first, other)
-        };
-        group.iter().all(|&member| both(member, node)) && nodes.iter().all(same_row)
+        let same = |&to: &NodeId| topology.distance(node, to) == topology.distance(first, to);
+        let mut others = nodes.iter().filter(|&&other| other != node && other != first);
+        group.iter().all(|&member| both(member, node)) && others.all(same)
     };
     for &node in nodes {
         match groups.iter_mut().find(|group| joins(group, node)) {

@@ -2,7 +2,8 @@
 //!
 //! `cpus`, `nodes` and `distances` have the form of the recorded machines'
 //! expectations, in which `distances` is a list of matrices named and marked
-//! as hwloc does. The other keys tell the rest.
+//! as hwloc does and unknown memory is 0. The other keys tell the rest, and
+//! there what is unknown is null.
 
 use firsttouch::Topology;
 use firsttouch::topology::{Node, NodeKind, Source, TransparentHugePages};
@@ -80,9 +81,10 @@ fn node(node: &Node) -> Value {
     json!({
         "id": node.id().os_index(),
         "local_cpus": node.local_cpus().to_string(),
-        "memory_bytes": node.memory_total(),
+        "memory_bytes": node.memory_total().unwrap_or(0),
         "kind": kind,
         "cpus": node.cpus().to_string(),
+        "total_bytes": node.memory_total(),
         "free_bytes": node.memory_free(),
         "huge_page_pools": node.huge_page_pools().iter().map(|pool| json!({
             "page_bytes": pool.page_bytes,
@@ -111,5 +113,24 @@ pub(super) fn transparent_mode(mode: TransparentHugePages) -> &'static str {
         TransparentHugePages::Madvise => "madvise",
         TransparentHugePages::Never => "never",
         _ => "unknown",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_object_has_the_form_of_the_recorded_expectations() -> anyhow::Result<()> {
+        let object = object(&Topology::synthetic("node:2(memory=4KiB) core:2 pu:1")?);
+        assert_eq!(object["cpus"], "0-3");
+        assert_eq!(object["distances"], json!([]));
+        let node = &object["nodes"][1];
+        assert_eq!(node["id"], 1);
+        assert_eq!(node["local_cpus"], "2-3");
+        assert_eq!(node["memory_bytes"], 4096);
+        assert_eq!(object["source"]["kind"], "synthetic");
+        assert_eq!(object["allowed"]["parallelism"], 4);
+        Ok(())
     }
 }

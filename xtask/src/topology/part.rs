@@ -140,7 +140,14 @@ impl Part<'_> {
         found
     }
 
-    fn is_memory_only(&self) -> bool {
+    /// Returns whether the part is one package that holds nothing, with one last-level cache at most.
+    pub(super) fn is_plain_package(&self, topology: &Topology) -> bool {
+        let plain = self.packages.len() == 1 && self.nodes.is_empty() && self.inner.is_empty();
+        plain && self.last_level_caches(topology).len() < 2
+    }
+
+    /// Returns whether the part is a node without CPUs of its own.
+    pub(super) fn is_memory_only(&self) -> bool {
         !self.nodes.is_empty() && self.nodes.iter().all(|node| node.cpus().is_empty())
     }
 

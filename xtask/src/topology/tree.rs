@@ -1,5 +1,6 @@
 //! A machine as a compact tree for people.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use firsttouch::topology::{CpuQuota, Source};
@@ -22,6 +23,9 @@ pub(super) fn draw(topology: &Topology) -> String {
     oddities(&mut out, topology);
     out
 }
+
+/// With more nodes than this, a node's packages share a line.
+const MANY_NODES: usize = 16;
 
 /// Adds a line; writing to a string cannot fail.
 pub(super) fn line(out: &mut String, text: std::fmt::Arguments<'_>) {
@@ -94,8 +98,11 @@ fn allowed(topology: &Topology) -> String {
 /// Draws a part, then what it holds.
 fn draw_part(out: &mut String, topology: &Topology, part: &Part<'_>, first: &str, rest: &str) {
     line(out, format_args!("{first}{}", title(topology, part)));
-    let details = details(topology, part);
-    let total = details.len() + part.inner.len();
+    let mut details = details(topology, part);
+    let packages = packages_on_a_line(topology, part);
+    let inner = if packages.is_some() { &[][..] } else { &part.inner[..] };
+    details.extend(packages);
+    let total = details.len() + inner.len();
     let branch =
         |index: usize| if index + 1 == total { ("└─ ", "   ") } else { ("├─ ", "│  ") };
     for (index, detail) in details.iter().enumerate() {
@@ -104,7 +111,7 @@ fn draw_part(out: &mut String, topology: &Topology, part: &Part<'_>, first: &str
             line(out, format_args!("{rest}{}{text}", if row == 0 { first } else { next }));
         }
     }
-    for (index, inner) in part.inner.iter().enumerate() {
+    for (index, inner) in inner.iter().enumerate() {
         let (first, next) = branch(details.len() + index);
         draw_part(out, topology, inner, &format!("{rest}{first}"), &format!("{rest}{next}"));
     }
@@ -112,13 +119,10 @@ fn draw_part(out: &mut String, topology: &Topology, part: &Part<'_>, first: &str
 
 /// Returns `package 0, node 0: CPUs 0-7, 4 cores x 2, 16 GiB, L3 32 MiB`.
 fn title(topology: &Topology, part: &Part<'_>) -> String {
-    let mut text = part.name();
-    let owns_cpus = part.nodes.iter().all(|node| !node.cpus().is_empty());
-    if owns_cpus {
-        let _ = write!(text, ": CPUs {}, {}", part.cpus, cores(topology, &part.cpus));
-    } else {
-        let _ = write!(text, ": no CPUs, near CPUs {}", part.cpus);
-    }
+    let mut text = match part.is_memory_only() {
+        true => format!("{}: no CPUs, near CPUs {}", part.name(), part.cpus),
+        false => format!("{}: CPUs {}, {}", part.name(), part.cpus, cores(topology, &part.cpus)),
+    };
     for node in &part.nodes {
         let _ = match node.memory_total() {
             None => write!(text, ", memory unknown"),
@@ -126,12 +130,35 @@ fn title(topology: &Topology, part: &Part<'_>) -> String {
             total => write!(text, ", {}", memory(total, node.memory_free())),
         };
     }
-    if owns_cpus && part.is_innermost() {
-        if let [cache] = &part.last_level_caches(topology)[..] {
-            let _ = write!(text, ", {}", cache.describe(&part.cpus));
-        }
+    if !part.is_memory_only() && part.is_innermost() {
+        text.push_str(&only_cache(topology, part));
     }
     text
+}
+
+/// Returns the last-level cache to append, where there is one only.
+fn only_cache(topology: &Topology, part: &Part<'_>) -> String {
+    match &part.last_level_caches(topology)[..] {
+        [cache] => format!(", {}", cache.describe(&part.cpus)),
+        _ => String::new(),
+    }
+}
+
+/// Returns `packages 0 (CPUs 0-1), 3 (CPUs 2-3): 2 cores x 1 each` for a node of a large machine.
+fn packages_on_a_line(topology: &Topology, part: &Part<'_>) -> Option<String> {
+    let [first, _, ..] = &part.inner[..] else { return None };
+    if topology.nodes().len() <= MANY_NODES {
+        return None;
+    }
+    let each = |part: &Part<'_>| cores(topology, &part.cpus) + &only_cache(topology, part);
+    let alike = |inner: &Part<'_>| inner.is_plain_package(topology) && each(inner) == each(first);
+    let name = |inner: &Part<'_>| match inner.packages.first().and_then(|package| package.id) {
+        Some(id) => format!("{id} (CPUs {})", inner.cpus),
+        None => format!("(CPUs {})", inner.cpus),
+    };
+    let names: Vec<_> = part.inner.iter().map(name).collect();
+    let line = || format!("packages {}: {} each", names.join(", "), each(first));
+    part.inner.iter().all(alike).then(line)
 }
 
 /// Returns the lines of a part that are no parts themselves.
@@ -147,9 +174,8 @@ fn details(topology: &Topology, part: &Part<'_>) -> Vec<String> {
             details.push(format!("huge pages: {}", pools.join(", ")));
         }
     }
-    let owns_cpus = part.nodes.iter().all(|node| !node.cpus().is_empty());
     let caches = part.last_level_caches(topology);
-    if owns_cpus && part.is_innermost() && caches.len() > 1 {
+    if !part.is_memory_only() && part.is_innermost() && caches.len() > 1 {
         details.extend(super::part::describe_caches(topology, &caches));
     }
     details
@@ -157,12 +183,13 @@ fn details(topology: &Topology, part: &Part<'_>) -> Vec<String> {
 
 /// Returns `8 cores x 2`, or each number of threads apart: `6 cores x 2 + 8 cores x 1`.
 pub(super) fn cores(topology: &Topology, cpus: &CpuSet) -> String {
-    let mut by_threads = std::collections::BTreeMap::new();
-    for core in topology.cores() {
-        let threads = core.cpus.intersection(cpus).len();
-        if threads > 0 {
-            *by_threads.entry(threads).or_insert(0_usize) += 1;
-        }
+    let mut threads = BTreeMap::new();
+    for cpu in cpus.iter().filter_map(|cpu| topology.cpu(cpu)) {
+        *threads.entry(cpu.core).or_insert(0_usize) += 1;
+    }
+    let mut by_threads = BTreeMap::new();
+    for threads in threads.into_values() {
+        *by_threads.entry(threads).or_insert(0_usize) += 1;
     }
     let describe =
         |(threads, &cores): (&usize, &usize)| format!("{} x {threads}", count(cores, "core"));
@@ -189,5 +216,45 @@ fn oddities(out: &mut String, topology: &Topology) {
     line(out, format_args!("\nOdd about this machine"));
     for oddity in topology.oddities() {
         line(out, format_args!("  {oddity}"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_package_and_its_only_node_share_a_line() -> anyhow::Result<()> {
+        let text = draw(&Topology::synthetic("pack:2 node:1 l3:1 core:2 pu:2")?);
+        let line = "package 1, node 1: CPUs 4-7, 2 cores x 2, 1 GiB, L3 16 MiB";
+        assert!(text.lines().any(|found| found == line), "{text}");
+        Ok(())
+    }
+
+    #[test]
+    fn groups_and_memory_only_nodes_stand_inside_their_package() -> anyhow::Result<()> {
+        let machine = "pack:2 [numa(memory=8GiB)] [numa(memory=1GiB)] l3:2 core:2 pu:1";
+        let text = draw(&Topology::synthetic(machine)?);
+        let expected = "\
+package 0, node 0: CPUs 0-3, 4 cores x 1, 8 GiB
+├─ L3 16 MiB: 2 groups of 2 cores x 1 each, CPUs 0-1 | 2-3
+└─ node 1: no CPUs, near CPUs 0-3, 1 GiB
+package 1, node 2: CPUs 4-7, 4 cores x 1, 8 GiB
+├─ L3 16 MiB: 2 groups of 2 cores x 1 each, CPUs 4-5 | 6-7
+└─ node 3: no CPUs, near CPUs 4-7, 1 GiB
+";
+        assert!(text.contains(expected), "{text}");
+        Ok(())
+    }
+
+    #[test]
+    fn a_large_machine_takes_few_lines() -> anyhow::Result<()> {
+        let text = draw(&Topology::synthetic("node:64 pack:2 core:2 pu:1")?);
+        assert!(
+            text.contains("└─ packages 2 (CPUs 4-5), 3 (CPUs 6-7): 2 cores x 1 each\n"),
+            "{text}"
+        );
+        assert!(text.lines().count() < 140, "{text}");
+        Ok(())
     }
 }

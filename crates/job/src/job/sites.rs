@@ -1,7 +1,7 @@
 //! Which nodes have helpers, and which of them serve which memory.
 
 use firsttouch_pool::Pool;
-use firsttouch_topology::{CpuId, NodeId, NodeKind, Topology, affinity};
+use firsttouch_topology::{CpuId, NodeId, NodeSet, Topology, affinity};
 
 use crate::job::seats::{Caller, Demand};
 use crate::location::parts::Share;
@@ -18,6 +18,8 @@ pub(crate) struct Site {
 #[derive(Debug)]
 pub(crate) struct Sites<'p> {
     topology: &'p Topology,
+    /// Nodes with memory that this process may use.
+    usable: NodeSet,
     /// Ascending by node number.
     sites: Vec<Site>,
     /// The node of the helper that calls; `None` for a caller from outside.
@@ -45,11 +47,26 @@ impl<'p> Sites<'p> {
         calling_helper: Option<NodeId>,
         cpu: CpuId,
     ) -> Self {
-        Self { topology, sites, calling_helper, cpu }
+        let usable = usable(topology);
+        Self { topology, usable, sites, calling_helper, cpu }
     }
 
     pub(crate) fn topology(&self) -> &'p Topology {
         self.topology
+    }
+
+    /// The nodes with memory that this process may use.
+    pub(crate) fn usable(&self) -> &NodeSet {
+        &self.usable
+    }
+
+    /// The node itself where its memory can be used, else the nearest whose can.
+    pub(crate) fn nearest_usable(&self, from: NodeId) -> Option<NodeId> {
+        if self.usable.contains(from) {
+            return Some(from);
+        }
+        let by_distance = self.topology.nodes_by_distance(from);
+        by_distance.into_iter().find(|&node| self.usable.contains(node))
     }
 
     /// All helpers.
@@ -102,12 +119,12 @@ impl<'p> Sites<'p> {
     /// The sites whose helpers run a node's chunks, and whether these are local to it.
     ///
     /// These are the sites with CPUs local to the node, and those on nodes
-    /// without memory to which this node's is the nearest. Where there are
+    /// without memory to use to which this node's is the nearest. Where there are
     /// none, all sites at the least distance.
     pub(crate) fn serving(&self, node: NodeId) -> (Vec<usize>, bool) {
         let serves = |&site: &usize| {
             let near = self.sites[site].node;
-            is_local(self.topology, near, node) || nearest_memory(self.topology, near) == Some(node)
+            is_local(self.topology, near, node) || self.nearest_usable(near) == Some(node)
         };
         let local: Vec<usize> = (0..self.sites.len()).filter(serves).collect();
         if !local.is_empty() {
@@ -180,14 +197,11 @@ pub(crate) fn is_cpu_local(topology: &Topology, cpu: CpuId, node: NodeId) -> boo
     topology.node(node).is_some_and(|node| node.local_cpus().contains(cpu))
 }
 
-/// The nearest node with memory, for a node without.
-fn nearest_memory(topology: &Topology, from: NodeId) -> Option<NodeId> {
-    let kind = |node: NodeId| topology.node(node).map(|node| node.kind());
-    if kind(from) != Some(NodeKind::CpuOnly) {
-        return None;
-    }
-    let by_distance = topology.nodes_by_distance(from);
-    by_distance.into_iter().find(|&node| kind(node) != Some(NodeKind::CpuOnly))
+/// The nodes of a machine that have memory, or may have, and that this process may use.
+fn usable(topology: &Topology) -> NodeSet {
+    let with_memory = topology.nodes().iter().filter(|node| node.memory_total() != Some(0));
+    let with_memory: NodeSet = with_memory.map(|node| node.id()).collect();
+    with_memory.intersection(topology.allowed().nodes())
 }
 
 #[cfg(test)]

@@ -240,9 +240,10 @@ fn sizes_near_the_maximum_neither_wrap_nor_panic() {
     let plan = Plan::builder(1, u64::MAX - 1).align(half).min_chunk(u64::MAX).build();
     assert_eq!(plan.expect("valid").chunks(), 1);
     let plan = Plan::builder(0, u64::MAX).align(half).max_threads(u64::MAX).build();
-    assert_eq!(plan.expect("valid").iter().collect::<Vec<_>>(), [0..u64::MAX]);
+    let plan = plan.expect("valid");
+    assert_eq!((plan.chunks(), plan.chunk(0)), (1, Some(0..u64::MAX)));
     let plan = Plan::builder(0, u64::MAX).align(1 << 62).build().expect("valid");
-    assert_eq!(plan.iter().last(), Some((3 << 62)..u64::MAX));
+    assert_eq!(plan.iter().next_back(), Some((3 << 62)..u64::MAX));
 }
 
 #[test]
@@ -289,8 +290,8 @@ fn no_size_means_no_chunk_and_no_thread() {
 #[test]
 fn a_whole_plan_is_one_chunk() {
     let plan = Plan::builder(5_u64, 1000).align(64).max_threads(8).build().expect("valid");
-    assert_eq!(plan.whole().iter().collect::<Vec<_>>(), [5..1005]);
-    assert_eq!(plan.whole().threads(), 1);
+    let whole = plan.whole();
+    assert_eq!((whole.chunks(), whole.threads(), whole.chunk(0)), (1, 1, Some(5..1005)));
     let none = Plan::builder(5_u64, 0).build().expect("valid");
     assert_eq!(none.whole().chunks(), 0);
 }

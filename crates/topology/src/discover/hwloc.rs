@@ -115,10 +115,9 @@ fn nodes(topology: &hwlocality::Topology) -> Vec<NodePart> {
             taken = taken.union(&local);
             NodePart::new(id, local)
         };
-        if let (true, Some(ObjectAttributes::NUMANode(numa))) =
-            (memory_is_known, object.attributes())
-        {
-            node.memory_total = Some(numa.local_memory().map_or(0, std::num::NonZero::get));
+        if let Some(ObjectAttributes::NUMANode(numa)) = object.attributes() {
+            let none = memory_is_known.then_some(0);
+            node.memory_total = numa.local_memory().map(std::num::NonZero::get).or(none);
         }
         nodes.push(node);
     }

@@ -1,0 +1,298 @@
+//! Page initialisation: the main job.
+
+mod elements;
+mod free_memory;
+mod interleave;
+mod placement;
+mod policies;
+mod read_back;
+mod report;
+mod touch;
+
+use std::num::NonZeroUsize;
+use std::time::Instant;
+
+use firsttouch_memory::{PageSize, Part, Pod, Region};
+use firsttouch_pool::Pool;
+
+use self::elements::Elements;
+use self::placement::lay_out;
+pub use self::placement::{Binding, Placement};
+pub use self::report::{InitPages, InitReport, PolicyUse};
+use self::touch::{Failure, Touch};
+use crate::job::sites::Sites;
+use crate::job::{Job, Stopped};
+use crate::{JobError, Steal};
+
+/// The least work worth one thread, in bytes, where huge pages do not make it more.
+///
+/// A helper wakes in some microseconds, in which the kernel clears some tens
+/// of kilobytes; and two threads that clear less than this each begin to meet
+/// on the kernel's locks.
+const MIN_CHUNK: usize = 2 << 20;
+
+/// The most bytes populated by one call.
+///
+/// Populating in pieces of 2 to 32 MiB was found equally fast, and the call
+/// holds the process's memory map for as long as it lasts.
+const POPULATE_PIECE: usize = 32 << 20;
+
+/// The most bytes populated before they are filled, in base pages.
+///
+/// A piece that the kernel has just cleared is still in a core's own cache
+/// when it is filled; the caches of that level start at this size.
+const FILL_PIECE: usize = 256 << 10;
+
+/// Initialises a region: every page is touched first by a thread near the node where the placement puts it.
+///
+/// The region's whole contents are replaced. A region that was touched before
+/// is [discarded](Region::discard) first, so that its pages are placed anew.
+///
+/// Where more than one node can be used, each node's bytes get a policy before
+/// they are touched, so that it and not luck decides where pages go; and each
+/// node's bytes are touched by the helpers of that node, so that they are
+/// cleared from nearby. The policies stay with the region: pages that are
+/// discarded and touched later go where the placement put the first. Where the
+/// kernel refuses policies, first touch alone places the pages, a `warn` event
+/// says so, and so does the report.
+///
+/// No chunk is less than a page of the region, so two threads never clear the
+/// same huge page, but for elements that lie across two chunks.
+///
+/// # Examples
+///
+/// ```
+/// use firsttouch_job::PageInit;
+/// use firsttouch_memory::Region;
+/// use firsttouch_pool::Pool;
+///
+/// let pool = Pool::new()?;
+/// let mut region = Region::builder(8 << 20).build()?;
+/// let report = PageInit::new(&mut region).fill_with(&pool, |first, numbers: &mut [u64]| {
+///     for (number, index) in numbers.iter_mut().zip(first..) {
+///         *number = index as u64;
+///     }
+/// })?;
+/// assert_eq!(report.bytes, 8 << 20);
+/// assert_eq!(region.as_slice_of::<u64>()[123_456], 123_456);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[must_use = "nothing is initialised until zero, fill or fill_with is called"]
+#[derive(Debug)]
+pub struct PageInit<'r> {
+    region: &'r mut Region,
+    placement: Placement,
+    binding: Binding,
+    max_threads: Option<NonZeroUsize>,
+    max_threads_per_node: Option<NonZeroUsize>,
+    min_chunk: Option<usize>,
+    steal: Steal,
+    read_back: bool,
+}
+
+impl<'r> PageInit<'r> {
+    /// Starts to describe the initialisation of a region.
+    pub fn new(region: &'r mut Region) -> Self {
+        Self {
+            region,
+            placement: Placement::default(),
+            binding: Binding::default(),
+            max_threads: None,
+            max_threads_per_node: None,
+            min_chunk: None,
+            steal: Steal::Never,
+            read_back: true,
+        }
+    }
+
+    /// Sets where the pages go. Default: [`Placement::Blocked`].
+    pub fn placement(mut self, placement: Placement) -> Self {
+        self.placement = placement;
+        self
+    }
+
+    /// Sets what happens on a node without room. Default: [`Binding::Preferred`].
+    pub fn binding(mut self, binding: Binding) -> Self {
+        self.binding = binding;
+        self
+    }
+
+    /// Sets the most threads, the caller included. Default: as many as the pool has helpers.
+    pub fn max_threads(mut self, n: NonZeroUsize) -> Self {
+        self.max_threads = Some(n);
+        self
+    }
+
+    /// Sets the most threads on each node, the caller included. Default: no limit.
+    pub fn max_threads_per_node(mut self, n: NonZeroUsize) -> Self {
+        self.max_threads_per_node = Some(n);
+        self
+    }
+
+    /// Sets the least work worth one thread, in bytes. Default: 2 MiB, or a page of the region where that is more.
+    pub fn min_chunk(mut self, bytes: usize) -> Self {
+        self.min_chunk = Some(bytes);
+        self
+    }
+
+    /// Sets whether threads take chunks of other nodes. Default: [`Steal::Never`], so that each page is cleared from nearby.
+    pub fn steal(mut self, steal: Steal) -> Self {
+        self.steal = steal;
+        self
+    }
+
+    /// Sets whether the report reads back where the pages lie, outside of the reported time. Default: it does.
+    pub fn read_back(mut self, read_back: bool) -> Self {
+        self.read_back = read_back;
+        self
+    }
+
+    /// Places every page and leaves every byte zero; writes nothing, as the kernel has already zeroed the pages.
+    ///
+    /// # Errors
+    ///
+    /// - [`JobError::Block`], [`JobError::NoNodes`] or
+    ///   [`JobError::NodeWithoutMemory`] for the placement.
+    /// - [`JobError::NotEnoughFree`], [`JobError::FreeUnknown`] or
+    ///   [`JobError::Policy`] with [`Binding::Bind`].
+    /// - [`JobError::Discard`] where old pages cannot be given back.
+    /// - [`JobError::Init`] where memory runs out. Pages placed before then
+    ///   stay; what the region holds is not specified until it is initialised
+    ///   again.
+    pub fn zero(self, pool: &Pool) -> Result<InitReport, JobError> {
+        let piece = POPULATE_PIECE.next_multiple_of(self.region.page_bytes());
+        let bytes = Elements::new(self.region.len(), 1);
+        self.run(pool, bytes, piece, |_, _| ())
+    }
+
+    /// Places every page and writes the same element all over; a byte, for a byte pattern.
+    ///
+    /// Bytes past the last whole element stay zero. An element of which every
+    /// byte is zero is not written at all: see [`PageInit::zero`].
+    ///
+    /// # Errors
+    ///
+    /// As for [`PageInit::zero`].
+    pub fn fill<T: Pod>(self, pool: &Pool, element: T) -> Result<InitReport, JobError> {
+        // Bytes can go to other threads, whatever the type.
+        let bytes = bytemuck::bytes_of(&element);
+        if bytes.iter().all(|&byte| byte == 0) {
+            return self.zero(pool);
+        }
+        let bytes = bytes.to_vec();
+        self.fill_with(pool, |_, elements: &mut [T]| {
+            elements.fill(bytemuck::pod_read_unaligned(&bytes));
+        })
+    }
+
+    /// Places every page and has a closure write the elements.
+    ///
+    /// The closure gets the index of the first element and the elements, all
+    /// zero, of one piece after another, in no particular order and on several
+    /// threads; each element once. A piece is as large as a core's cache
+    /// holds, or a huge page. Bytes past the last whole element stay zero.
+    ///
+    /// With [`Placement::Interleaved`] the thread's own policy may be that of
+    /// the piece's node while the closure runs; what the closure allocates then
+    /// comes from there too.
+    ///
+    /// An element that lies across two chunks is written by the thread of the
+    /// first, which may then be the first to touch the page that it ends on.
+    /// Elements whose size divides the page never do.
+    ///
+    /// # Errors
+    ///
+    /// As for [`PageInit::zero`].
+    ///
+    /// # Panics
+    ///
+    /// With the closure's panic; no thread begins another chunk after that.
+    pub fn fill_with<T: Pod>(
+        self,
+        pool: &Pool,
+        f: impl Fn(usize, &mut [T]) + Sync,
+    ) -> Result<InitReport, JobError> {
+        let page_bytes = self.region.page_bytes();
+        let piece = match self.region.page_size() {
+            PageSize::Base => FILL_PIECE.next_multiple_of(page_bytes),
+            _ => page_bytes,
+        };
+        let elements = Elements::new(self.region.len(), size_of::<T>());
+        self.run(pool, elements, piece, |first, part| f(first, part.as_mut_slice_of()))
+    }
+
+    /// Initialises by pieces: populates each, then writes to the elements it owns.
+    fn run(
+        self,
+        pool: &Pool,
+        elements: Elements,
+        piece: usize,
+        write: impl Fn(usize, &mut Part<'_>) + Sync,
+    ) -> Result<InitReport, JobError> {
+        let (len, page_bytes) = (self.region.len(), self.region.page_bytes());
+        let page_size = self.region.page_size();
+        let span = tracing::debug_span!("page_init", bytes = len, page_bytes);
+        let _entered = span.enter();
+        let started = Instant::now();
+        let sites = Sites::of(pool);
+        let per_node = self.max_threads_per_node.map_or(usize::MAX, NonZeroUsize::get);
+        let layout = lay_out(&self.placement, len, page_bytes, &sites, per_node)?;
+        if !self.region.is_fresh() {
+            self.region.discard(0..len).map_err(JobError::Discard)?;
+            if !self.region.is_fresh() {
+                tracing::warn!("the kernel keeps the region's old pages where they are");
+            }
+        }
+        if self.binding == Binding::Bind {
+            free_memory::check(&layout, sites.topology(), page_size, page_bytes)?;
+        }
+        let several = sites.usable().len() > 1;
+        let (layout, policy) = policies::set(self.region, layout, self.binding, several)?;
+
+        let mut job = Job::new(0, len).align(page_bytes).steal(self.steal);
+        job = job.min_chunk(self.min_chunk.unwrap_or(MIN_CHUNK.max(page_bytes)));
+        if let Some(threads) = self.max_threads {
+            job = job.max_threads(threads);
+        }
+        if let Some(threads) = self.max_threads_per_node {
+            job = job.max_threads_per_node(threads);
+        }
+        let parts = self.region.parts();
+        let touch = Touch::new(parts, &layout, elements, piece, self.binding, policy, &sites);
+        let ran = job.try_run_shares(
+            pool,
+            &sites,
+            &layout.shares,
+            || touch.begin(),
+            |own, chunk| touch.chunk(own, chunk, &write),
+            |own| touch.end(own),
+        );
+        let ran = ran.map_err(|stopped| match stopped {
+            Stopped::Job(error) => error,
+            Stopped::Chunk(Failure::Policy { range, source }) => JobError::Policy { range, source },
+            Stopped::Chunk(Failure::Populate { node, range, source }) => {
+                JobError::Init { node, range, initialised: touch.initialised(), source }
+            }
+        })?;
+        let elapsed = started.elapsed();
+        let policy = touch.policy();
+        let records = touch.into_records();
+        let pages = self.read_back.then(|| {
+            read_back::read_back(pool, parts, sites.topology(), &layout, &records, self.max_threads)
+        });
+        Ok(InitReport {
+            bytes: len,
+            page_size,
+            chunks: ran.chunks,
+            local_chunks: ran.local_chunks,
+            threads: ran.threads,
+            elapsed,
+            nodes: ran.nodes,
+            policy,
+            pages: pages.flatten(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

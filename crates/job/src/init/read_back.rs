@@ -1,0 +1,105 @@
+//! Where an initialised region's pages lie, as the kernel tells it.
+
+use std::num::NonZeroUsize;
+use std::sync::{Mutex, PoisonError};
+
+use firsttouch_memory::{MemoryError, Parts, Residency};
+use firsttouch_pool::Pool;
+use firsttouch_topology::{NodeId, Topology};
+
+use crate::init::placement::Layout;
+use crate::init::report::InitPages;
+use crate::init::touch::Record;
+use crate::job::sites::is_cpu_local;
+use crate::job::{Job, Stopped};
+
+/// The most bytes that one thread asks about at a time, so that long records are shared.
+const PIECE: usize = 64 << 20;
+
+/// Counts of one thread.
+#[derive(Debug, Default)]
+struct Counts {
+    residency: Residency,
+    placed: u64,
+    local: u64,
+}
+
+impl Counts {
+    fn count(&mut self, record: &Record, residency: &Residency, topology: &Topology) {
+        self.placed += match record.node {
+            Some(node) => residency.pages_on(node),
+            None => residency.present(),
+        };
+        let local_to =
+            |node: NodeId| record.cpus.iter().all(|&cpu| is_cpu_local(topology, cpu, node));
+        let local = residency.nodes().filter(|&(node, _)| local_to(node));
+        self.local += local.map(|(_, pages)| pages).sum::<u64>();
+        self.residency.merge(residency);
+    }
+
+    fn add(&mut self, other: &Self) {
+        self.residency.merge(&other.residency);
+        self.placed += other.placed;
+        self.local += other.local;
+    }
+}
+
+/// Reads back where the recorded bytes lie; `None`, and an event, where the kernel does not tell.
+pub(crate) fn read_back(
+    pool: &Pool,
+    parts: Parts<'_>,
+    topology: &Topology,
+    layout: &Layout,
+    records: &[Record],
+    max_threads: Option<NonZeroUsize>,
+) -> Option<InitPages> {
+    let pieces: Vec<Record> = records
+        .iter()
+        .flat_map(|record| {
+            record.range.clone().step_by(PIECE).map(|start| Record {
+                range: start..record.range.end.min(start.saturating_add(PIECE)),
+                ..record.clone()
+            })
+        })
+        .collect();
+    let total = Mutex::new(Counts::default());
+    let mut job = Job::new(0, pieces.len());
+    if let Some(threads) = max_threads {
+        job = job.max_threads(threads);
+    }
+    let ran = job.try_run(
+        pool,
+        Counts::default,
+        |counts, chunk| {
+            for record in &pieces[chunk.range()] {
+                let residency = parts.residency(record.range.clone())?;
+                counts.count(record, &residency, topology);
+            }
+            Ok::<(), MemoryError>(())
+        },
+        |counts| total.lock().unwrap_or_else(PoisonError::into_inner).add(&counts),
+    );
+    match ran {
+        Ok(_) => {}
+        Err(Stopped::Chunk(error)) if error.is_refused() => {
+            tracing::debug!(%error, "where the pages lie cannot be read back");
+            return None;
+        }
+        Err(Stopped::Chunk(error)) => {
+            tracing::warn!(%error, "where the pages lie cannot be read back");
+            return None;
+        }
+        Err(Stopped::Job(error)) => {
+            tracing::warn!(%error, "where the pages lie cannot be read back");
+            return None;
+        }
+    }
+    let Counts { residency, mut placed, local } =
+        total.into_inner().unwrap_or_else(PoisonError::into_inner);
+    if let Some(even) = &layout.even {
+        let most = even.most_per_node().div_ceil(residency.page_bytes()) as u64;
+        let nodes = even.nodes().iter();
+        placed = nodes.map(|&node| residency.pages_on(node).min(most)).sum();
+    }
+    Some(InitPages { residency, placed, local })
+}

@@ -1,0 +1,211 @@
+//! What each thread does to the pages of a chunk.
+
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use firsttouch_memory::{MemoryError, Part, Parts, ThreadPolicy};
+use firsttouch_topology::{CpuId, NodeId, Topology, affinity};
+
+use crate::Chunk;
+use crate::init::elements::{Elements, Owned};
+use crate::init::placement::{Binding, Layout};
+use crate::init::policies::{policy_for, tell_refused};
+use crate::init::report::PolicyUse;
+use crate::job::sites::Sites;
+
+/// A run of bytes, and who touched them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Record {
+    /// The node they were meant for.
+    pub(crate) node: Option<NodeId>,
+    /// Bytes of the region.
+    pub(crate) range: Range<usize>,
+    /// The CPU that the thread was on before and after.
+    pub(crate) cpus: [CpuId; 2],
+}
+
+/// Why a chunk failed.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// The thread cannot be bound to the chunk's node.
+    Policy { range: Range<usize>, source: MemoryError },
+    /// A page cannot be had.
+    Populate { node: Option<NodeId>, range: Range<usize>, source: MemoryError },
+}
+
+/// Initialises the chunks of one region.
+pub(crate) struct Touch<'a> {
+    parts: Parts<'a>,
+    layout: &'a Layout,
+    elements: Elements,
+    /// Bytes populated, and then written, at a time. Invariant: whole pages.
+    piece: usize,
+    binding: Binding,
+    policy: PolicyUse,
+    topology: &'a Topology,
+    /// Set where a thread's policy is refused. Relaxed: it is read when all threads are joined.
+    refused: AtomicBool,
+    /// Bytes initialised. Relaxed: it is read when all threads are joined.
+    initialised: AtomicUsize,
+    records: Mutex<Vec<Record>>,
+}
+
+/// What one thread keeps from chunk to chunk.
+#[derive(Debug, Default)]
+pub(crate) struct Own {
+    /// The thread's policy and the node it is for; dropping restores what it had, on unwind too.
+    policy: Option<(ThreadPolicy, NodeId)>,
+    records: Vec<Record>,
+}
+
+impl<'a> Touch<'a> {
+    pub(crate) fn new(
+        parts: Parts<'a>,
+        layout: &'a Layout,
+        elements: Elements,
+        piece: usize,
+        binding: Binding,
+        policy: PolicyUse,
+        sites: &Sites<'a>,
+    ) -> Self {
+        Self {
+            parts,
+            layout,
+            elements,
+            piece,
+            binding,
+            policy,
+            topology: sites.topology(),
+            refused: AtomicBool::new(false),
+            initialised: AtomicUsize::new(0),
+            records: Mutex::new(Vec::new()),
+        }
+    }
+
+    /// What a thread begins with.
+    pub(crate) fn begin(&self) -> Own {
+        Own::default()
+    }
+
+    /// Initialises one chunk.
+    pub(crate) fn chunk(
+        &self,
+        own: &mut Own,
+        chunk: &Chunk,
+        write: &impl Fn(usize, &mut Part<'_>),
+    ) -> Result<(), Failure> {
+        if self.policy == PolicyUse::Thread {
+            self.follow(own, chunk)?;
+        }
+        let mut done = 0;
+        let result = self.pieces(chunk).try_for_each(|range| {
+            let before = affinity::current_cpu();
+            self.piece(&range, write).map_err(|source| {
+                let (node, range) = (chunk.node, range.clone());
+                Failure::Populate { node, range, source }
+            })?;
+            done += range.len();
+            let cpus = [before, affinity::current_cpu()];
+            own.record(Record { node: chunk.node, range, cpus }, self.topology);
+            Ok(())
+        });
+        self.initialised.fetch_add(done, Ordering::Relaxed);
+        result
+    }
+
+    /// Keeps what a thread recorded.
+    pub(crate) fn end(&self, own: Own) {
+        self.records.lock().unwrap_or_else(PoisonError::into_inner).extend(own.records);
+    }
+
+    /// Bytes initialised so far; all of them, once the job has ended.
+    pub(crate) fn initialised(&self) -> usize {
+        self.initialised.load(Ordering::Relaxed)
+    }
+
+    /// What placed the pages, once the job has ended.
+    pub(crate) fn policy(&self) -> PolicyUse {
+        if self.refused.load(Ordering::Relaxed) { PolicyUse::Refused } else { self.policy }
+    }
+
+    pub(crate) fn into_records(self) -> Vec<Record> {
+        self.records.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The pieces of a chunk, in bytes of the region.
+    fn pieces(&self, chunk: &Chunk) -> impl Iterator<Item = Range<usize>> + use<'a, '_> {
+        self.layout.bytes(chunk.node, chunk.range()).flat_map(move |Range { start, end }| {
+            (start..end)
+                .step_by(self.piece)
+                .map(move |start| start..end.min(start.saturating_add(self.piece)))
+        })
+    }
+
+    /// Places a piece's pages, and writes to the elements that it owns.
+    fn piece(
+        &self,
+        range: &Range<usize>,
+        write: &impl Fn(usize, &mut Part<'_>),
+    ) -> Result<(), MemoryError> {
+        let Owned { elements, rest } = self.elements.owned(range);
+        if !elements.is_empty() {
+            let first = elements.start / self.elements.size();
+            // SAFETY: [disjoint] the job hands out each unit once, a layout
+            // turns units into bytes one to one, and ranges that do not
+            // overlap own elements that do not; the part ends before this
+            // thread takes another.
+            let mut part = unsafe { self.parts.part(elements) };
+            part.populate()?;
+            write(first, &mut part);
+        }
+        if !rest.is_empty() {
+            // SAFETY: [disjoint] as above; the rest of the region lies past all elements.
+            let mut part = unsafe { self.parts.part(rest) };
+            part.populate()?;
+        }
+        Ok(())
+    }
+
+    /// Gives the thread the policy of the chunk's node, where it has another.
+    fn follow(&self, own: &mut Own, chunk: &Chunk) -> Result<(), Failure> {
+        let Some(node) = chunk.node else { return Ok(()) };
+        let policy = policy_for(node, self.binding);
+        let changed = match &mut own.policy {
+            Some((_, now)) if *now == node => Ok(()),
+            Some((guard, now)) => guard.change(&policy).map(|()| *now = node),
+            None if self.refused.load(Ordering::Relaxed) => Ok(()),
+            none => ThreadPolicy::set(&policy).map(|guard| *none = Some((guard, node))),
+        };
+        match changed {
+            Ok(()) => Ok(()),
+            Err(source) if self.binding == Binding::Bind => {
+                let range = self.pieces(chunk).next().unwrap_or(0..0);
+                Err(Failure::Policy { range, source })
+            }
+            Err(error) => {
+                // A policy for another node would be worse than none.
+                own.policy = None;
+                if !self.refused.swap(true, Ordering::Relaxed) {
+                    tell_refused(&error);
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Own {
+    /// Adds a record, to the last one where it goes on from there.
+    fn record(&mut self, next: Record, topology: &Topology) {
+        let node_of = |cpu| topology.node_of_cpu(cpu);
+        if let Some(last) = self.records.last_mut() {
+            let goes_on = last.node == next.node && last.range.end == next.range.start;
+            if goes_on && last.cpus.map(node_of) == next.cpus.map(node_of) {
+                last.range.end = next.range.end;
+                return;
+            }
+        }
+        self.records.push(next);
+    }
+}

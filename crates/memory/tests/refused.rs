@@ -1,0 +1,80 @@
+//! Where the NUMA calls are refused, as container engines do, everything else works.
+
+mod common;
+
+use std::io;
+use std::thread;
+
+use common::skipped;
+use firsttouch_memory::{MemoryError, Policy, Region, ThreadPolicy};
+use firsttouch_topology::NodeId;
+
+/// Has the kernel answer the NUMA calls of the calling thread with an errno from now on.
+fn refuse_numa_calls(errno: i32) -> io::Result<()> {
+    let calls =
+        [libc::SYS_mbind, libc::SYS_get_mempolicy, libc::SYS_set_mempolicy, libc::SYS_move_pages];
+    let statement =
+        |code: u32, value: u32| libc::sock_filter { code: code as u16, jt: 0, jf: 0, k: value };
+    // The call's number is the first word of what a filter sees.
+    let mut program = vec![statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0)];
+    for (index, call) in calls.into_iter().enumerate() {
+        // On a match, over the comparisons that are left and the permission.
+        let mut compare = statement(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, call as u32);
+        compare.jt = (calls.len() - index) as u8;
+        program.push(compare);
+    }
+    program.push(statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW));
+    program.push(statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ERRNO | errno as u32));
+    let filter = libc::sock_fprog { len: program.len() as u16, filter: program.as_mut_ptr() };
+    rustix::thread::set_no_new_privs(true)?;
+    // SAFETY: the kernel copies the filter, which lives until the call returns.
+    let answer = unsafe {
+        libc::prctl(
+            libc::PR_SET_SECCOMP,
+            libc::SECCOMP_MODE_FILTER as libc::c_ulong,
+            &raw const filter,
+        )
+    };
+    if answer == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+fn regions_work_without_numa_calls(errno: i32) -> Result<(), MemoryError> {
+    if let Err(error) = refuse_numa_calls(errno) {
+        skipped("refused NUMA calls", &error);
+        return Ok(());
+    }
+    let mut region = Region::builder(1 << 20).build()?;
+    let len = region.len();
+    let node = Policy::Preferred(NodeId::new(0));
+    for (call, answer) in [
+        ("mbind", region.set_policy(0..len, &Policy::Local)),
+        ("mbind", region.set_policy(0..len, &node)),
+        ("get_mempolicy", region.policy_at(0).map(drop)),
+        ("move_pages", region.residency(0..len).map(drop)),
+        ("get_mempolicy", ThreadPolicy::current().map(drop)),
+        ("get_mempolicy", ThreadPolicy::set(&node).map(drop)),
+        ("mbind", Region::builder(1).policy(node.clone()).build().map(drop)),
+    ] {
+        let Err(MemoryError::Refused { call: named, source }) = answer else {
+            panic!("{call} answers {answer:?}");
+        };
+        assert_eq!((named, source.raw_os_error()), (call, Some(errno)));
+    }
+    region.populate(0..len)?;
+    let refused = region.residency(0..len).expect_err("the pages that are there are asked about");
+    assert!(refused.is_refused(), "{refused}");
+    region.as_mut_slice()[5] = 5;
+    region.discard(0..len)?;
+    assert_eq!(region.as_slice()[5], 0);
+    Ok(())
+}
+
+#[test]
+fn refused_calls_are_told_and_regions_still_work() -> Result<(), MemoryError> {
+    for errno in [libc::EPERM, libc::ENOSYS] {
+        // A filter is its thread's, and goes with it.
+        let checked = thread::spawn(move || regions_work_without_numa_calls(errno));
+        checked.join().expect("the thread's assertions hold")?;
+    }
+    Ok(())
+}

@@ -1,0 +1,120 @@
+//! `cargo xtask vm`: tests in emulated machines with many nodes.
+//!
+//! A boot takes a machine file, one of Debian's kernels and an archive that
+//! holds little more than `firsttouch-guest`, which is the guest's first
+//! process, runs the cases and says on a serial line how each ended.
+
+mod boot;
+mod cache;
+mod command;
+mod debian;
+mod emulator;
+mod guest_program;
+mod initramfs;
+mod kernel;
+mod lab;
+mod machine;
+mod qemu_arguments;
+mod table;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use firsttouch_guest::machine::Machine;
+
+use self::kernel::Kernel;
+use self::lab::Lab;
+
+/// The machines of the quick set, which `cargo xtask test` runs.
+const QUICK: [&str; 2] = ["dual", "memory-only"];
+
+/// Options of `cargo xtask vm`.
+#[derive(Debug, clap::Args)]
+#[command(group(clap::ArgGroup::new("which").args(["machine", "all", "quick", "list"]).required(true)))]
+pub(crate) struct Args {
+    /// Boot this machine; may be given several times.
+    #[arg(long, value_name = "NAME")]
+    machine: Vec<String>,
+
+    /// Boot every machine.
+    #[arg(long)]
+    all: bool,
+
+    /// Boot the few machines that `cargo xtask test` boots.
+    #[arg(long)]
+    quick: bool,
+
+    /// List the machines and boot none.
+    #[arg(long)]
+    list: bool,
+
+    /// Give a shell on the machine in place of running the cases; `poweroff -f` ends it.
+    #[arg(long, requires = "machine")]
+    shell: bool,
+
+    /// The kernel to run; may be given several times. All of them with --all, the older one otherwise.
+    #[arg(long, value_enum, value_name = "VERSION")]
+    kernel: Vec<Kernel>,
+
+    /// How many machines run at once; as many as this machine has CPUs unless given.
+    #[arg(long, value_name = "N")]
+    jobs: Option<std::num::NonZeroUsize>,
+
+    /// How many seconds a guest may take before it is killed.
+    #[arg(long, value_name = "SECONDS", default_value_t = 300)]
+    limit: u64,
+
+    /// The Debian mirror to fetch from; the one that this machine's apt names unless given.
+    #[arg(long, value_name = "URL")]
+    mirror: Option<String>,
+
+    /// Run only the cases whose name contains one of these.
+    #[arg(last = true, value_name = "FILTER")]
+    filter: Vec<String>,
+}
+
+pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let machines = machine::all()?;
+    if args.list {
+        list(&machines);
+        return Ok(ExitCode::SUCCESS);
+    }
+    let quick = || QUICK.map(str::to_owned).to_vec();
+    let chosen = match (args.all, args.quick) {
+        (true, _) => machines,
+        (_, true) => machine::named(&machines, &quick())?,
+        _ => machine::named(&machines, &args.machine)?,
+    };
+    let kernels = match args.kernel.as_slice() {
+        [] if args.all => Kernel::ALL.to_vec(),
+        [] => vec![Kernel::V6_1],
+        given => given.to_vec(),
+    };
+    let lab = Lab::open(&kernels, args.mirror.as_deref(), Duration::from_secs(args.limit))?;
+    if args.shell {
+        for machine in chosen {
+            lab.shell(machine, kernels[0])?;
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    let jobs = args.jobs.or_else(|| std::thread::available_parallelism().ok());
+    let boots = lab.run_all(&chosen, &args.filter, jobs.map_or(1, Into::into))?;
+    print(table::report(&boots).trim_end());
+    let ran = boots.iter().any(|boot| !boot.cases.is_empty());
+    anyhow::ensure!(ran, "no case was run: no name contains {}", args.filter.join(" or "));
+    match boots.iter().all(boot::Booted::is_good) {
+        true => Ok(ExitCode::SUCCESS),
+        false => Ok(ExitCode::FAILURE),
+    }
+}
+
+fn list(machines: &[Machine]) {
+    for machine in machines {
+        print(&format!("{:12} {}", machine.name, machine.about));
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "a command's result goes to standard output")]
+fn print(text: &str) {
+    println!("{text}");
+}
