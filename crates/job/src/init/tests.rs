@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use firsttouch_memory::{PageSize, Policy, ThreadPolicy};
 use firsttouch_topology::{NodeId, NodeSet, Topology};
 
+use super::interleave::Interleave;
 use super::placement::Layout;
 use super::*;
 
@@ -268,15 +269,16 @@ fn a_thread_follows_the_node_of_its_chunks_and_gets_its_own_policy_back() -> Res
     let sites = Sites::of(&pool);
     let Some(node) = sites.usable().first() else { return Ok(()) };
     let Ok(before) = ThreadPolicy::current() else { return Ok(()) };
-    let layout = Layout::anywhere(1 << 20);
     let mut region = base(1 << 20);
+    let interleave = Interleave::new(1 << 20, region.page_bytes(), vec![node]);
+    let layout = Layout { interleave: Some(interleave), ..Layout::anywhere(1 << 20) };
     let parts = region.parts();
     let elements = Elements::new(1 << 20, 1);
     for binding in [Binding::Preferred, Binding::Bind] {
         let policy = PolicyUse::Thread;
         let touch = Touch::new(parts, &layout, elements, 1 << 16, binding, policy, &sites);
         let mut own = touch.begin();
-        let [cpu] = [firsttouch_topology::affinity::current_cpu()];
+        let cpu = firsttouch_topology::affinity::current_cpu();
         let cpu_node = None;
         let chunk =
             crate::Chunk { start: 0, end: 1 << 16, node: Some(node), cpu, cpu_node, local: true };
