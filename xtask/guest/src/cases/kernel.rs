@@ -65,9 +65,10 @@ fn cores_and_packages(machine: &Machine) -> anyhow::Result<()> {
     let per_package = machine.cpu_count() / machine.packages;
     for cpu in 0..machine.online_cpus {
         let folder = format!("/sys/devices/system/cpu/cpu{cpu}/topology");
-        for (file, group) in
-            [("thread_siblings_list", machine.threads_per_core), ("core_siblings_list", per_package)]
-        {
+        for (file, group) in [
+            ("thread_siblings_list", machine.threads_per_core),
+            ("core_siblings_list", per_package),
+        ] {
             let first = cpu - cpu % group;
             let expected = list(first..(first + group).min(machine.online_cpus));
             let siblings = sysfs::read(format!("{folder}/{file}"))?;

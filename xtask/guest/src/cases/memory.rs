@@ -38,15 +38,14 @@ pub(super) const CASES: &[Case] = &[
         given: as_booted,
         check: first_touch,
     },
-    Case {
-        name: "interleaved_pages_are_spread_exactly",
-        given: as_booted,
-        check: interleaved,
-    },
+    Case { name: "interleaved_pages_are_spread_exactly", given: as_booted, check: interleaved },
     Case {
         name: "huge_pages_come_from_the_one_node_that_has_them",
         given: |machine| {
-            Given::Conditions(vec![Condition::HugePages { node: last_with_memory(machine), pages: 4 }])
+            Given::Conditions(vec![Condition::HugePages {
+                node: last_with_memory(machine),
+                pages: 4,
+            }])
         },
         check: huge_pages_on_one_node,
     },
@@ -185,7 +184,9 @@ fn spilled(machine: &Machine) -> anyhow::Result<()> {
     let counts = pages_by_node(region.as_slice())?;
     let all: u64 = counts.values().sum();
     ensure!(all == (bytes / PAGE) as u64, "{all} pages of {} are present", bytes / PAGE);
-    ensure!(counts.len() > 1, "nothing spilled from node {node}: {counts:?}");
+    // How much still fits is the kernel's to say: it keeps reserves, and may keep the node's rest.
+    let elsewhere = all - counts.get(&node).copied().unwrap_or(0);
+    ensure!(elsewhere > 0, "nothing spilled from node {node}: {counts:?}");
     agrees(&region, &counts)
 }
 
