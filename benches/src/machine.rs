@@ -24,6 +24,7 @@ pub fn facts(topology: &Topology, room: &Room) -> Vec<(&'static str, String)> {
         ("CPU model", cpu_model()),
         ("CPUs", cpus(topology)),
         ("nodes", nodes(topology)),
+        ("load", load()),
         ("memory", memory(room)),
         ("base pages", size::exact(topology.page_sizes().base)),
         ("transparent huge pages", transparent(topology)),
@@ -72,10 +73,17 @@ fn nodes(topology: &Topology) -> String {
     format!("{} ({all}), {} allowed ({allowed})", all.len(), allowed.len())
 }
 
+/// A busy machine spoils any table; the reader can tell by this.
+fn load() -> String {
+    let read = || procfs::LoadAverage::from_read(File::open("/proc/loadavg").ok()?).ok();
+    let runnable = |load: procfs::LoadAverage| format!("{:.2} in the last minute", load.one);
+    read().map_or_else(|| UNKNOWN.to_owned(), runnable)
+}
+
 fn memory(room: &Room) -> String {
     let read = || procfs::Meminfo::from_read(File::open("/proc/meminfo").ok()?).ok();
     let total = read().map_or_else(|| UNKNOWN.to_owned(), |info| size::rounded(info.mem_total));
-    format!("{total}, of which {} can be had by {}", size::rounded(room.available), room.bound_by)
+    format!("{total}, {} to be had ({})", size::rounded(room.available), room.bound_by)
 }
 
 fn transparent(topology: &Topology) -> String {

@@ -15,14 +15,21 @@ use crate::warm::{Toucher, warm};
 pub struct Sample {
     /// From the fresh mapping to the last initialised page of the slowest node.
     pub elapsed: Duration,
+    /// Where the pages ended up; `None` where the kernel does not tell, as in some containers.
+    pub places: Option<Places>,
+    /// What each node took; empty for the serial row.
+    pub nodes: Vec<NodeSample>,
+}
+
+/// Where the pages of a repetition ended up, as the kernel tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Places {
     /// Base pages that were initialised.
     pub pages: u64,
     /// Those that are local to the CPU that initialised them; `None` where that CPU is not known.
-    pub local_pages: Option<u64>,
+    pub local: Option<u64>,
     /// Bytes that the kernel mapped by pages larger than base pages.
     pub huge_bytes: u64,
-    /// What each node took; empty for the serial row.
-    pub nodes: Vec<NodeSample>,
 }
 
 /// One node's part of a repetition.
@@ -50,11 +57,14 @@ pub(super) fn serial(
     write_zeros(region.as_mut_slice());
     let elapsed = start.elapsed();
     let node_after = node();
-    let residency = region.residency(0..bytes)?;
     // A thread that changed its node in between touched its pages from both.
     let node = node_after.filter(|_| node_before == node_after);
-    let local_pages = node.map(|node| residency.pages_on(node));
-    sample(elapsed, &residency, local_pages, Vec::new())
+    let places = match region.residency(0..bytes) {
+        Ok(residency) => Some(places(&residency, node.map(|node| residency.pages_on(node)))?),
+        Err(error) if error.is_refused() => None,
+        Err(error) => return Err(error.into()),
+    };
+    Ok(Sample { elapsed, places, nodes: Vec::new() })
 }
 
 /// Never inlined and opaque at both ends, so that no compiler finds out that the bytes are zero
@@ -80,21 +90,14 @@ pub(super) fn firsttouch(
         part.node.map(|node| NodeSample { node, elapsed, bytes })
     });
     let nodes = nodes.collect();
-    let local = report.pages.as_ref().map(|pages| pages.local);
-    let residency = region.residency(0..bytes)?;
-    sample(report.elapsed, &residency, local, nodes)
+    let places = report.pages.map(|pages| places(&pages.residency, Some(pages.local)));
+    Ok(Sample { elapsed: report.elapsed, places: places.transpose()?, nodes })
 }
 
-fn sample(
-    elapsed: Duration,
-    residency: &Residency,
-    local_pages: Option<u64>,
-    nodes: Vec<NodeSample>,
-) -> anyhow::Result<Sample> {
+/// Makes sure that nothing was left out: a fast row that skipped pages is no result.
+fn places(residency: &Residency, local: Option<u64>) -> anyhow::Result<Places> {
     let (pages, missing) = (residency.present(), residency.not_present());
     ensure!(missing == 0, "{missing} pages were left uninitialised beside {pages} that were not");
-    let sizes = residency.page_sizes();
-    let huge_bytes =
-        sizes.filter(|&(bytes, _)| bytes > residency.page_bytes()).map(|(_, bytes)| bytes).sum();
-    Ok(Sample { elapsed, pages, local_pages, huge_bytes, nodes })
+    let larger = residency.page_sizes().filter(|&(bytes, _)| bytes > residency.page_bytes());
+    Ok(Places { pages, local, huge_bytes: larger.map(|(_, bytes)| bytes).sum() })
 }

@@ -16,7 +16,7 @@ use std::num::NonZeroUsize;
 use anyhow::Context;
 use firsttouch::{PageSize, Pool};
 
-pub use measure::{NodeSample, Sample};
+pub use measure::{NodeSample, Places, Sample};
 pub use outcome::{Measured, Outcome, Runtime};
 pub use pages::{CannotBeHad, Pages, UnknownPages};
 pub use share::{Share, shares};

@@ -73,7 +73,10 @@ impl Measured {
     /// where a repetition does not know.
     #[must_use]
     pub fn local(&self) -> Option<(u64, u64)> {
-        let local = self.samples.iter().map(|sample| Some((sample.pages, sample.local_pages?)));
+        let local = self.samples.iter().map(|sample| {
+            let places = sample.places?;
+            Some((places.pages, places.local?))
+        });
         local.collect::<Option<Vec<_>>>()?.into_iter().min_by_key(|&(_, local)| local)
     }
 
@@ -131,11 +134,12 @@ impl Outcome {
     }
 
     /// Returns the share of the memory that larger pages than base pages held, in percent, in the
-    /// repetition where it was least.
+    /// repetition where it was least; `None` where the kernel does not tell.
     #[must_use]
     pub fn huge_share(&self) -> Option<f64> {
         let samples = self.rows.iter().flat_map(|row| &row.samples);
-        let least = samples.map(|sample| sample.huge_bytes).min()?;
+        let huge = samples.map(|sample| sample.places.map(|places| places.huge_bytes));
+        let least = huge.collect::<Option<Vec<_>>>()?.into_iter().min()?;
         Some(least as f64 / self.bytes as f64 * 100.0)
     }
 
@@ -149,7 +153,7 @@ impl Outcome {
             let (name, threads) = (row.runtime.name(), row.runtime.threads());
             let make = |case, threads, time| Row::new("page-init", case, name, threads, "ms", time);
             record.push(Row {
-                pages: row.samples.first().map(|sample| sample.pages),
+                pages: row.samples.first().and_then(|sample| Some(sample.places?.pages)),
                 local_pages: row.local().map(|(_, local)| local),
                 ..make(self.case(), threads, time)
             });
@@ -168,19 +172,19 @@ mod tests {
     use std::num::NonZeroUsize;
     use std::time::Duration;
 
+    use super::super::Places;
     use super::*;
 
-    fn sample(ms: u64, local_pages: Option<u64>, nodes: &[(u32, u64)]) -> Sample {
+    fn sample(ms: u64, local: Option<u64>, nodes: &[(u32, u64)]) -> Sample {
         let node = |&(node, ms)| NodeSample {
             node: NodeId::new(node),
             elapsed: Duration::from_millis(ms),
             bytes: 1 << 29,
         };
+        let places = Places { pages: 262_144, local, huge_bytes: 0 };
         Sample {
             elapsed: Duration::from_millis(ms),
-            pages: 262_144,
-            local_pages,
-            huge_bytes: 0,
+            places: Some(places),
             nodes: nodes.iter().map(node).collect(),
         }
     }
@@ -221,6 +225,16 @@ mod tests {
         let outcome = outcome();
         assert_eq!(outcome.rows[0].local(), None);
         assert_eq!(outcome.rows[1].local(), Some((262_144, 262_000)));
+    }
+
+    #[test]
+    fn where_the_kernel_does_not_tell_places_a_record_has_none() {
+        let mut outcome = outcome();
+        outcome.rows[1].samples.iter_mut().for_each(|sample| sample.places = None);
+        assert_eq!(outcome.huge_share(), None);
+        let record = outcome.record(false);
+        assert_eq!((record[1].pages, record[1].local_pages), (None, None));
+        assert_eq!(record[1].contradiction(), None);
     }
 
     #[test]

@@ -31,20 +31,27 @@ impl Pages {
     /// with what would change that.
     pub fn page_size(self, topology: &Topology, bytes: u64) -> Result<PageSize, CannotBeHad> {
         let sizes = topology.page_sizes();
-        let because = |why: String| CannotBeHad { pages: self, why };
         match (self, sizes.transparent_mode) {
-            (Self::Base, _) => whole(PageSize::Base, sizes.base, bytes),
-            (Self::Thp, None) => Err("this kernel has none".to_owned()),
-            (Self::Thp, Some(TransparentHugePages::Never)) => {
-                let file = "/sys/kernel/mm/transparent_hugepage/enabled";
-                Err(format!("their mode is never; as root, write madvise to {file}"))
-            }
+            (Self::Base, _) => self.whole(PageSize::Base, sizes.base, bytes),
+            (Self::Thp, None) => Err(self.cannot("this kernel has none")),
+            (Self::Thp, Some(TransparentHugePages::Never)) => Err(CannotBeHad {
+                remedy: Some("write madvise to /sys/kernel/mm/transparent_hugepage/enabled".into()),
+                ..self.cannot("their mode is never")
+            }),
             (Self::Thp, Some(_)) => {
-                whole(PageSize::Transparent, sizes.transparent.unwrap_or(sizes.base), bytes)
+                let page_bytes = sizes.transparent.unwrap_or(sizes.base);
+                self.whole(PageSize::Transparent, page_bytes, bytes)
             }
-            (Self::Huge, _) => huge(topology, bytes),
+            (Self::Huge, _) => {
+                let tried = sizes.huge.iter().map(|&page_bytes| huge(topology, page_bytes, bytes));
+                // The smallest size is the easiest to get, so its refusal is the one that helps.
+                let first_found =
+                    |one: Result<_, _>, next: Result<_, _>| one.or_else(|e| next.or(Err(e)));
+                tried
+                    .reduce(first_found)
+                    .unwrap_or_else(|| Err(self.cannot("this kernel has none")))
+            }
         }
-        .map_err(because)
     }
 
     /// Returns the most bytes that can be had of this kind where its pages are set aside, as those
@@ -57,42 +64,23 @@ impl Pages {
     }
 }
 
-fn whole(page_size: PageSize, page_bytes: u64, bytes: u64) -> Result<PageSize, String> {
-    if bytes != 0 && bytes % page_bytes == 0 {
-        return Ok(page_size);
+/// Huge pages of one size, where enough of them are free.
+fn huge(topology: &Topology, page_bytes: u64, bytes: u64) -> Result<PageSize, CannotBeHad> {
+    let cannot = |why: String| Pages::Huge.cannot(why);
+    let size = usize::try_from(page_bytes).ok().and_then(|size| HugePageSize::new(size).ok());
+    let size =
+        size.ok_or_else(|| cannot(format!("pages of {page_bytes} bytes cannot be mapped")))?;
+    Pages::Huge.whole(PageSize::Huge(size), page_bytes, bytes)?;
+    let (needed, free) = (bytes / page_bytes, free_pages(topology, page_bytes));
+    if free >= needed {
+        return Ok(PageSize::Huge(size));
     }
-    let (bytes, page_bytes) = (size::exact(bytes), size::exact(page_bytes));
-    Err(format!("{bytes} is not a whole number of pages of {page_bytes}"))
-}
-
-/// The smallest huge page size of which enough pages are free.
-fn huge(topology: &Topology, bytes: u64) -> Result<PageSize, String> {
-    let sizes = &topology.page_sizes().huge;
-    let mut refusals = Vec::new();
-    for &page_bytes in sizes {
-        let Ok(huge) = usize::try_from(page_bytes)
-            .map_err(drop)
-            .and_then(|page_bytes| HugePageSize::new(page_bytes).map_err(drop))
-        else {
-            continue;
-        };
-        if let Err(refusal) = whole(PageSize::Huge(huge), page_bytes, bytes) {
-            refusals.push(refusal);
-            continue;
-        }
-        let (needed, free) = (bytes / page_bytes, free_pages(topology, page_bytes));
-        if free >= needed {
-            return Ok(PageSize::Huge(huge));
-        }
-        let file =
-            format!("/sys/kernel/mm/hugepages/hugepages-{}kB/nr_hugepages", page_bytes >> 10);
-        let name = size::exact(page_bytes);
-        refusals.push(format!(
-            "{needed} pages of {name} are needed and {free} are free; as root, write {needed} to {file}"
-        ));
-    }
-    // The smallest size is the easiest to get, so its refusal is the one that helps.
-    Err(refusals.into_iter().next().unwrap_or_else(|| "this kernel has none".to_owned()))
+    let folder = format!("/sys/kernel/mm/hugepages/hugepages-{}kB", page_bytes >> 10);
+    let name = size::exact(page_bytes);
+    Err(CannotBeHad {
+        remedy: Some(format!("write {needed} to {folder}/nr_hugepages")),
+        ..cannot(format!("{needed} of {name} are needed and {free} are free"))
+    })
 }
 
 /// Free pages of one hugetlb size on the nodes this process may use.
@@ -101,6 +89,20 @@ fn free_pages(topology: &Topology, page_bytes: u64) -> u64 {
     let nodes = topology.nodes().iter().filter(|node| allowed.contains(node.id()));
     let pools = nodes.flat_map(|node| node.huge_page_pools());
     pools.filter(|pool| pool.page_bytes == page_bytes).map(|pool| pool.free).sum()
+}
+
+impl Pages {
+    fn whole(self, size: PageSize, page_bytes: u64, bytes: u64) -> Result<PageSize, CannotBeHad> {
+        if bytes != 0 && bytes % page_bytes == 0 {
+            return Ok(size);
+        }
+        let (bytes, page_bytes) = (size::exact(bytes), size::exact(page_bytes));
+        Err(self.cannot(format!("{bytes} is not a whole number of {page_bytes}")))
+    }
+
+    fn cannot(self, why: impl Into<String>) -> CannotBeHad {
+        CannotBeHad { pages: self, why: why.into(), remedy: None }
+    }
 }
 
 impl fmt::Display for Pages {
@@ -131,10 +133,19 @@ pub struct UnknownPages {
 
 /// A kind of page that this machine cannot give now.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{pages} pages cannot be had: {why}")]
+#[error("{pages} pages cannot be had: {why}{}", advice(remedy.as_deref()))]
+#[non_exhaustive]
 pub struct CannotBeHad {
-    pages: Pages,
-    why: String,
+    /// The kind of page.
+    pub pages: Pages,
+    /// What stands in the way.
+    pub why: String,
+    /// What would change that when done as root, where something would.
+    pub remedy: Option<String>,
+}
+
+fn advice(remedy: Option<&str>) -> String {
+    remedy.map_or_else(String::new, |remedy| format!("; as root, {remedy}"))
 }
 
 #[cfg(test)]
@@ -155,9 +166,28 @@ mod tests {
 
     #[test]
     fn a_size_must_be_whole_pages() {
-        assert_eq!(whole(PageSize::Base, 4096, 8192), Ok(PageSize::Base));
-        let refusal = whole(PageSize::Base, 4096, 5000).expect_err("a page is cut");
-        assert_eq!(refusal, "5000B is not a whole number of pages of 4KiB");
-        assert!(whole(PageSize::Base, 4096, 0).is_err());
+        let topology = Topology::synthetic("node:2 pu:2").expect("it is in the grammar");
+        let base = topology.page_sizes().base;
+        assert_eq!(Pages::Base.page_size(&topology, 2 * base), Ok(PageSize::Base));
+        for bytes in [0, base + 1] {
+            let refusal = Pages::Base.page_size(&topology, bytes).expect_err("a page is cut");
+            assert!(refusal.why.contains("not a whole number of"), "{refusal}");
+        }
+    }
+
+    #[test]
+    fn a_machine_without_huge_pages_is_refused_in_words() {
+        let topology = Topology::synthetic("node:1 pu:2").expect("it is in the grammar");
+        let refusal = Pages::Huge.page_size(&topology, 1 << 30).expect_err("it has no pool");
+        assert!(refusal.to_string().starts_with("huge pages cannot be had: "), "{refusal}");
+        assert_eq!(Pages::Huge.set_aside(&topology), Some(0));
+        assert_eq!(Pages::Base.set_aside(&topology), None);
+    }
+
+    #[test]
+    fn advice_follows_the_reason_where_there_is_some() {
+        let refusal = CannotBeHad { remedy: Some("write 5".into()), ..Pages::Huge.cannot("few") };
+        assert_eq!(refusal.to_string(), "huge pages cannot be had: few; as root, write 5");
+        assert_eq!(Pages::Thp.cannot("none").to_string(), "thp pages cannot be had: none");
     }
 }

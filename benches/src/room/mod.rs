@@ -25,7 +25,7 @@ const LEAST_SPARE: u64 = 256 << 20;
 pub struct Room {
     /// Bytes that can be had without pushing anything else out.
     pub available: u64,
-    /// What sets the limit, to stand after "by": `the machine's available memory`.
+    /// What sets the limit: `the machine's available memory`.
     pub bound_by: String,
 }
 
@@ -115,7 +115,7 @@ impl Room {
 /// A size that would push something else out of memory.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{} does not fit: {} can be had by {}; the largest size that fits is {}",
+    "{} does not fit: {} can be had ({}); the largest size that fits is {}",
     size::exact(*asked),
     size::rounded(room.available),
     room.bound_by,
@@ -165,7 +165,7 @@ mod tests {
         let refusal = room.check(4 << 30).expect_err("nothing would be left");
         assert_eq!(
             refusal.to_string(),
-            "4GiB does not fit: 4.0 GiB can be had by the machine's available memory; \
+            "4GiB does not fit: 4.0 GiB can be had (the machine's available memory); \
              the largest size that fits is 3584MiB"
         );
         assert_eq!(room.check(3584 << 20), Ok(()));

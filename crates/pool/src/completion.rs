@@ -193,3 +193,24 @@ impl Countdown {
         }
     }
 }
+
+#[cfg(all(test, loom))]
+mod models {
+    use super::{Completion, Countdown};
+
+    impl Completion {
+        /// Makes loom check that nobody uses this any more, as freeing it would need.
+        pub(crate) fn assert_unused(&mut self) {
+            self.state.with_mut(|_| ());
+            self.waiter.with_mut(|_| ());
+        }
+    }
+
+    impl Countdown {
+        /// As [`Completion::assert_unused`].
+        pub(crate) fn assert_unused(&mut self) {
+            self.pending.with_mut(|_| ());
+            self.done.assert_unused();
+        }
+    }
+}

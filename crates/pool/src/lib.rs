@@ -26,10 +26,13 @@ mod completion;
 mod deque;
 mod error;
 mod helper;
+#[cfg(all(test, loom))]
+mod models;
 mod panic;
 mod pin;
 mod pool;
 mod shared;
+mod shutdown;
 mod sleep;
 mod spread;
 mod steal;

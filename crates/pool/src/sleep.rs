@@ -112,25 +112,24 @@ impl IdleHelpers {
         self.count.store(list.len(), Ordering::Relaxed);
     }
 
-    /// Takes up to `helpers` off the list, the last to come first, and unparks them.
+    /// Takes up to `helpers` off the list, the last to come first, and unparks them; returns how many.
+    ///
+    /// All are taken at once, so they are different helpers: one that was
+    /// unparked could come back to the list before the next is taken.
     fn wake(&self, helpers: usize) -> usize {
-        let mut woken = 0;
-        while woken < helpers {
-            // Relaxed: the caller's fence orders it.
-            if self.count.load(Ordering::Relaxed) == 0 {
-                break;
-            }
-            let idle = {
-                let mut list = self.list.lock();
-                let idle = list.pop();
-                self.count.store(list.len(), Ordering::Relaxed);
-                idle
-            };
-            let Some(idle) = idle else { break };
-            // Outside of the lock, so that the woken helper need not wait for it.
-            idle.thread.unpark();
-            woken += 1;
+        // Relaxed: the caller's fence orders it.
+        if self.count.load(Ordering::Relaxed) == 0 {
+            return 0;
         }
-        woken
+        let woken = {
+            let mut list = self.list.lock();
+            let left = list.len().saturating_sub(helpers);
+            let woken = list.split_off(left);
+            self.count.store(left, Ordering::Relaxed);
+            woken
+        };
+        // Outside of the lock, so that a woken helper need not wait for it.
+        woken.iter().for_each(|idle| idle.thread.unpark());
+        woken.len()
     }
 }

@@ -8,11 +8,26 @@
 pub(crate) use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering, fence};
 #[cfg(not(loom))]
 pub(crate) use std::thread::{Thread, current, park};
+#[cfg(not(loom))]
+pub(crate) use std::thread_local;
 
 #[cfg(loom)]
 pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering, fence};
 #[cfg(loom)]
 pub(crate) use parking::{Thread, current, park};
+
+/// loom's thread-local values, in the form with `const` that std's take.
+#[cfg(loom)]
+macro_rules! loom_thread_local {
+    ($(#[$attribute:meta])* static $name:ident: $type:ty = const { $value:expr };) => {
+        loom::thread_local! {
+            $(#[$attribute])*
+            static $name: $type = $value;
+        }
+    };
+}
+#[cfg(loom)]
+pub(crate) use loom_thread_local as thread_local;
 
 #[cfg(loom)]
 use loom::sync as imp;
@@ -85,6 +100,7 @@ impl<T> UnsafeCell<T> {
 #[cfg(loom)]
 mod parking {
     use loom::sync::{Condvar, Mutex};
+    use std::cell::RefCell;
     use std::sync::Arc;
 
     #[derive(Debug, Default)]
@@ -93,14 +109,20 @@ mod parking {
         changed: Condvar,
     }
 
-    #[derive(Clone, Debug)]
+    #[derive(Clone, Debug, Default)]
     pub(crate) struct Thread(Arc<Token>);
 
     loom::thread_local! {
-        static CURRENT: Thread = Thread(Arc::default());
+        static CURRENT: RefCell<Thread> = RefCell::default();
     }
 
     impl Thread {
+        /// Makes this the calling thread's handle, for one that was given out before.
+        #[cfg(test)]
+        pub(crate) fn adopt(self) {
+            CURRENT.with(|current| current.replace(self));
+        }
+
         pub(crate) fn unpark(&self) {
             *self.0.left.lock().expect("loom's locks are not poisoned") = true;
             self.0.changed.notify_one();
@@ -108,7 +130,7 @@ mod parking {
     }
 
     pub(crate) fn current() -> Thread {
-        CURRENT.with(Clone::clone)
+        CURRENT.with(|current| current.borrow().clone())
     }
 
     pub(crate) fn park() {

@@ -16,7 +16,7 @@ use crate::completion::{Completion, Registered};
 use crate::deque::Deque;
 use crate::shared::Shared;
 use crate::steal::Rotation;
-use crate::sync::park;
+use crate::sync::{park, thread_local};
 use crate::task::JobRef;
 
 /// The frame in which no scope may push its tasks on the deque.

@@ -7,7 +7,7 @@ use crate::NodeId;
 pub struct DistanceMatrix {
     /// Invariant: ascending, no number twice.
     pub(crate) nodes: Vec<NodeId>,
-    /// Invariant: `nodes.len()` squared values, row by row, none zero.
+    /// Invariant: `nodes.len()` squared values, row by row; 10 on the diagonal and no less elsewhere.
     pub(crate) values: Vec<u32>,
 }
 

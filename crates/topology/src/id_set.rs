@@ -118,8 +118,8 @@ impl<I: Copy + From<u32> + Into<u32>> IdSet<I> {
 
     /// Visits the members in ascending order.
     #[must_use]
-    pub fn iter(&self) -> Iter<'_, I> {
-        Iter {
+    pub fn iter(&self) -> IdSetIter<'_, I> {
+        IdSetIter {
             words: &self.words,
             index: 0,
             rest: self.words.first().copied().unwrap_or(0),
@@ -191,7 +191,7 @@ impl<I: Copy + From<u32> + Into<u32>> IdSet<I> {
 
 /// Visits a set's members in ascending order; see [`IdSet::iter`].
 #[derive(Clone, Debug)]
-pub struct Iter<'a, I> {
+pub struct IdSetIter<'a, I> {
     words: &'a [u64],
     index: usize,
     /// The members of the word at `index` that are still to come.
@@ -199,7 +199,7 @@ pub struct Iter<'a, I> {
     ids: PhantomData<fn() -> I>,
 }
 
-impl<I: From<u32>> Iterator for Iter<'_, I> {
+impl<I: From<u32>> Iterator for IdSetIter<'_, I> {
     type Item = I;
 
     fn next(&mut self) -> Option<I> {
@@ -213,13 +213,13 @@ impl<I: From<u32>> Iterator for Iter<'_, I> {
     }
 }
 
-impl<I: From<u32>> std::iter::FusedIterator for Iter<'_, I> {}
+impl<I: From<u32>> std::iter::FusedIterator for IdSetIter<'_, I> {}
 
 impl<'a, I: Copy + From<u32> + Into<u32>> IntoIterator for &'a IdSet<I> {
     type Item = I;
-    type IntoIter = Iter<'a, I>;
+    type IntoIter = IdSetIter<'a, I>;
 
-    fn into_iter(self) -> Iter<'a, I> {
+    fn into_iter(self) -> IdSetIter<'a, I> {
         self.iter()
     }
 }

@@ -55,7 +55,7 @@ pub use cpu_list::ListError;
 pub use distance::DistanceMatrix;
 pub use error::{Oddity, TopologyError};
 pub use id::{CpuId, NodeId};
-pub use id_set::{CpuSet, IdSet, Iter, NodeSet};
+pub use id_set::{CpuSet, IdSet, IdSetIter, NodeSet};
 pub use node::{HugePagePool, Node, NodeKind};
 pub use page_sizes::{PageSizes, TransparentHugePages};
 pub use topology::{Source, Topology};

@@ -113,18 +113,50 @@ impl Topology {
 
     /// Builds a machine from hwloc's synthetic grammar: `node:4 core:8 pu:2`.
     ///
+    /// Each level says how many of its objects each object of the level before
+    /// holds. Levels are `package`, `die`, `group`, `node`, `l5` to `l1` (and
+    /// `l1i` and the like, which are not kept), `core`, and `pu` last; without
+    /// types (`2 4 2`) hwloc's usual ones are taken. Attributes follow in
+    /// parentheses: `memory=16GB` of a node, `size=32MiB` of a cache, and
+    /// `indexes=` for the operating system's numbers, as a list or interleaved
+    /// (`indexes=node:core`). `[numa(memory=16GB)]` after a level attaches a
+    /// node to each of its objects; of several on the same CPUs the first has
+    /// the CPUs and the others are memory-only.
+    ///
+    /// Pages are 4,096 bytes, everything is allowed, and no distances are
+    /// known. The largest machine is the largest that Linux can be built for:
+    /// 8,192 CPUs and 1,024 nodes.
+    ///
     /// # Errors
     ///
-    /// [`TopologyError::Synthetic`] where the description is not in the grammar.
+    /// [`TopologyError::Synthetic`] where the description is not in the
+    /// grammar, or describes a larger machine.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use firsttouch_topology::{NodeKind, Topology};
+    ///
+    /// let machine = Topology::synthetic("package:2 [numa(memory=96GB)] [numa(memory=16GB)] core:4 pu:2")?;
+    /// assert_eq!(machine.cpus().len(), 16);
+    /// assert_eq!(machine.nodes().len(), 4);
+    /// assert_eq!(machine.nodes()[1].kind(), NodeKind::MemoryOnly);
+    /// assert_eq!(machine.nodes()[1].local_cpus().to_string(), "0-7");
+    /// # Ok::<(), firsttouch_topology::TopologyError>(())
+    /// ```
     pub fn synthetic(description: &str) -> Result<Self, TopologyError> {
         discover::synthetic::read(description).and_then(Self::from_parts)
     }
 
     /// Reads the live machine through hwloc.
     ///
+    /// What hwloc does not tell (free memory, free huge pages, page sizes, the
+    /// affinity mask, the CPU quota) is read from the kernel.
+    ///
     /// # Errors
     ///
-    /// [`TopologyError::Hwloc`] where hwloc cannot describe it.
+    /// [`TopologyError::Hwloc`] where hwloc cannot describe the machine, or its
+    /// environment variables point it at another one.
     #[cfg(feature = "hwloc")]
     pub fn from_hwloc() -> Result<Self, TopologyError> {
         discover::hwloc::read().and_then(Self::from_parts)
@@ -142,6 +174,10 @@ impl Topology {
     }
 
     /// Returns the nodes, ascending by number; there is always at least one.
+    ///
+    /// Two sorts are left out, and noted as [`oddities`](Self::oddities): nodes that
+    /// are the memory of a GPU, which its driver hands out, and nodes that
+    /// claim CPUs of another without the kernel saying whose they are.
     #[must_use]
     pub fn nodes(&self) -> &[Node] {
         &self.nodes

@@ -16,7 +16,19 @@ pub(crate) fn run() -> ! {
     if let Err(error) = serve() {
         say(&format!("{error:#}"));
     }
-    // Without -no-reboot's help the machine would start over; with it, this is its end.
+    power_off()
+}
+
+/// Tells the host that the guest cannot go on, and powers the machine off.
+pub(crate) fn give_up(error: &anyhow::Error) -> ! {
+    let broken = Message::Broken { reason: format!("{error:#}") };
+    if let Err(error) = Messages::open().and_then(|mut messages| messages.say(&broken)) {
+        say(&format!("{error:#}"));
+    }
+    power_off()
+}
+
+fn power_off() -> ! {
     let refused = reboot(RebootCommand::PowerOff);
     say(&format!("the machine cannot be powered off: {refused:?}"));
     std::process::exit(1)

@@ -80,6 +80,24 @@ impl Machine {
         (0..self.nodes.len()).filter(|&node| self.nodes[node].memory.bytes() > 0)
     }
 
+    /// Returns the machine as its kernel shows it: one node where the kernel is told `numa=off`.
+    #[must_use]
+    pub fn seen(&self) -> Self {
+        if self.numa {
+            return self.clone();
+        }
+        let cpus = self.nodes.iter().flat_map(|node| node.cpus.clone()).collect();
+        let nodes = vec![Node { cpus, memory: self.memory(), initiator: None }];
+        Self { nodes, distances: None, performance: None, ..self.clone() }
+    }
+
+    /// Returns the relative distance from one node to another.
+    #[must_use]
+    pub fn distance(&self, from: usize, to: usize) -> u32 {
+        let default = if from == to { 10 } else { 20 };
+        self.distances.as_ref().map_or(default, |rows| rows[from][to])
+    }
+
     /// Returns the words this machine adds to the kernel's command line.
     #[must_use]
     pub fn command_line(&self) -> Vec<String> {

@@ -11,9 +11,11 @@ mod cases;
 mod condition;
 mod first_process;
 mod messages;
+mod read_back;
 mod runner;
 mod shell;
 mod stage;
+mod stuck;
 mod sysfs;
 
 use std::process::ExitCode;
@@ -27,6 +29,7 @@ fn main() -> ExitCode {
     let outcome = match words.as_slice() {
         ["stage", case] => stage::run(case),
         ["check", case] => stage::check(case),
+        ["fill", node, left] => fill(node, left),
         _ => Err(anyhow::anyhow!("this program is the first process of a guest of cargo xtask vm")),
     };
     match outcome {
@@ -36,6 +39,10 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn fill(node: &str, left: &str) -> anyhow::Result<()> {
+    condition::fill(node.parse()?, left.parse()?)
 }
 
 /// Writes a line to standard error: the guest's console, or the reason why a case failed.

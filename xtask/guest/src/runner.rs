@@ -17,6 +17,7 @@ use crate::condition::Held;
 use crate::messages::Messages;
 use crate::say;
 use crate::stage::PROGRAM;
+use crate::stuck;
 
 /// A case that takes longer hangs; emulation is slow, so this is far from what any needs.
 const LIMIT: Duration = Duration::from_secs(120);
@@ -103,6 +104,7 @@ fn wait(child: &mut Child) -> anyhow::Result<Option<ExitStatus>> {
             break Some(status);
         }
         if Instant::now() >= deadline {
+            stuck::say_where();
             break None;
         }
         thread::sleep(pause);

@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use bytesize::ByteSize;
 use firsttouch::{PageSize, Pool, Topology};
-use firsttouch_benches::page_init::{Outcome, Pages, Suite};
+use firsttouch_benches::page_init::{CannotBeHad, Outcome, Pages, Suite};
 use firsttouch_benches::room::Room;
 use firsttouch_benches::{machine, size};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -91,8 +91,8 @@ fn size_to_measure(args: &Args, topology: &Topology, room: &Room) -> anyhow::Res
     }
 }
 
-/// The kinds to measure with the page size of each, and what is said of kinds that are left out.
-type PagesToMeasure = (Vec<(Pages, PageSize)>, Vec<String>);
+/// The kinds to measure with the page size of each, and the kinds that are left out.
+type PagesToMeasure = (Vec<(Pages, PageSize)>, Vec<CannotBeHad>);
 
 /// A kind that was asked for must be had; one that was not is left out with a word.
 fn pages_to_measure(
@@ -112,11 +112,12 @@ fn pages_to_measure(
     for pages in Pages::ALL {
         match pages.page_size(topology, bytes) {
             Ok(page_size) => found.push((pages, page_size)),
-            Err(error) => left_out.push(error.to_string()),
+            Err(refusal) => left_out.push(refusal),
         }
     }
     if found.is_empty() {
-        bail!("nothing can be measured: {}", left_out.join("; "));
+        let left_out = left_out.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+        bail!("nothing can be measured: {left_out}");
     }
     Ok((found, left_out))
 }
@@ -137,18 +138,21 @@ fn measure(suite: &Suite, pool: &Pool) -> anyhow::Result<Vec<Outcome>> {
 }
 
 #[expect(clippy::print_stdout, reason = "a command's answer goes to standard output")]
-fn print_header(suite: &Suite, pool: &Pool, room: &Room, left_out: &[String]) {
+fn print_header(suite: &Suite, pool: &Pool, room: &Room, left_out: &[CannotBeHad]) {
     let bytes = suite.bytes as u64;
-    let n = suite.repetitions;
-    println!("page-init: {} of fresh memory, {n} interleaved repetitions", size::exact(bytes));
+    let repetitions = match suite.repetitions.get() {
+        1 => "1 repetition".to_owned(),
+        n => format!("{n} repetitions, interleaved"),
+    };
+    println!("page-init: {} of fresh memory, {repetitions}", size::exact(bytes));
     println!();
     let nodes = pool.nodes().map(|(node, helpers)| format!("{helpers} on node {node}"));
     let nodes = nodes.collect::<Vec<_>>().join(", ");
     let mut facts = machine::facts(pool.topology(), room);
     facts.extend([
         ("helpers", format!("{} ({nodes})", pool.helpers().len())),
-        ("serial", "one thread writes zeros through a fresh mapping".to_owned()),
-        ("node%, threads", "of each node's CPUs, the caller included".to_owned()),
+        ("serial, (0)", "one thread writes zeros through a fresh mapping".to_owned()),
+        ("node%, (threads)", "of each node's CPUs, the caller included".to_owned()),
         ("speedup", "share of the serial row's time that was saved".to_owned()),
         ("time", "from the fresh mapping until the slowest node's last page; median".to_owned()),
         ("warm", "each repetition first populates and frees as much as it measures".to_owned()),
@@ -158,8 +162,11 @@ fn print_header(suite: &Suite, pool: &Pool, room: &Room, left_out: &[String]) {
     for (name, value) in facts {
         println!("{name:width$}  {value}");
     }
-    for pages in left_out {
-        println!("{:width$}  {pages}", "left out");
+    for CannotBeHad { pages, why, remedy, .. } in left_out {
+        println!("{:width$}  {pages} pages: {why}", "left out");
+        if let Some(remedy) = remedy {
+            println!("{:width$}  to have them, as root: {remedy}", "");
+        }
     }
 }
 

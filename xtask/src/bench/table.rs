@@ -79,6 +79,10 @@ pub(super) fn closing(outcome: &Outcome) -> String {
             _ => "the kernel gave huge pages for all of the memory".to_owned(),
         });
     }
+    if outcome.rows.iter().flat_map(|row| &row.samples).any(|sample| sample.places.is_none()) {
+        words
+            .push("the kernel does not say here where pages are: move_pages is refused".to_owned());
+    }
     let lines = words.iter().map(|words| format!("{} pages: {words}", outcome.pages));
     lines.collect::<Vec<_>>().join("\n")
 }
@@ -132,15 +136,16 @@ mod tests {
     use std::time::Duration;
 
     use firsttouch::NodeId;
-    use firsttouch_benches::page_init::{NodeSample, Sample, Share};
+    use firsttouch_benches::page_init::{NodeSample, Places, Sample, Share};
 
     use super::*;
 
-    fn sample(us: u64, local_pages: Option<u64>, huge_bytes: u64) -> Sample {
+    fn sample(us: u64, local: Option<u64>, huge_bytes: u64) -> Sample {
         let elapsed = Duration::from_micros(us);
         let nodes =
             [0, 8].map(|node| NodeSample { node: NodeId::new(node), elapsed, bytes: 1 << 29 });
-        Sample { elapsed, pages: 262_144, local_pages, huge_bytes, nodes: nodes.to_vec() }
+        let places = Places { pages: 262_144, local, huge_bytes };
+        Sample { elapsed, places: Some(places), nodes: nodes.to_vec() }
     }
 
     fn outcome(pages: Pages, huge_bytes: u64) -> Outcome {
@@ -217,6 +222,18 @@ mod tests {
             "thp pages: 50 % of CPUs took 3.8 % longer than serial\n\
              thp pages: the kernel gave huge pages for all of the memory"
         );
+    }
+
+    #[test]
+    fn a_kernel_that_does_not_tell_places_is_named() {
+        let mut untold = outcome(Pages::Thp, 1 << 30);
+        untold.rows[2].samples[0].places = None;
+        assert_eq!(
+            closing(&untold),
+            "thp pages: 100 % of CPUs saved 72.6 % of the serial time\n\
+             thp pages: the kernel does not say here where pages are: move_pages is refused"
+        );
+        assert!(rows(&untold).ends_with('?'), "{}", rows(&untold));
     }
 
     #[test]

@@ -55,5 +55,5 @@ pub(super) fn loom(project: &Project) -> anyhow::Result<Finding> {
 pub(super) fn counted(text: &str) -> anyhow::Result<Finding> {
     let tests = tests_passed(text);
     ensure!(tests > 0, "no test ran");
-    passed(format!("{tests} tests"))
+    passed(if tests == 1 { "1 test".to_owned() } else { format!("{tests} tests") })
 }

@@ -115,3 +115,22 @@ pub(super) fn transparent_mode(mode: TransparentHugePages) -> &'static str {
         _ => "unknown",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_object_has_the_form_of_the_recorded_expectations() -> anyhow::Result<()> {
+        let object = object(&Topology::synthetic("node:2(memory=4KiB) core:2 pu:1")?);
+        assert_eq!(object["cpus"], "0-3");
+        assert_eq!(object["distances"], json!([]));
+        let node = &object["nodes"][1];
+        assert_eq!(node["id"], 1);
+        assert_eq!(node["local_cpus"], "2-3");
+        assert_eq!(node["memory_bytes"], 4096);
+        assert_eq!(object["source"]["kind"], "synthetic");
+        assert_eq!(object["allowed"]["parallelism"], 4);
+        Ok(())
+    }
+}

@@ -218,3 +218,43 @@ fn oddities(out: &mut String, topology: &Topology) {
         line(out, format_args!("  {oddity}"));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_package_and_its_only_node_share_a_line() -> anyhow::Result<()> {
+        let text = draw(&Topology::synthetic("pack:2 node:1 l3:1 core:2 pu:2")?);
+        let line = "package 1, node 1: CPUs 4-7, 2 cores x 2, 1 GiB, L3 16 MiB";
+        assert!(text.lines().any(|found| found == line), "{text}");
+        Ok(())
+    }
+
+    #[test]
+    fn groups_and_memory_only_nodes_stand_inside_their_package() -> anyhow::Result<()> {
+        let machine = "pack:2 [numa(memory=8GiB)] [numa(memory=1GiB)] l3:2 core:2 pu:1";
+        let text = draw(&Topology::synthetic(machine)?);
+        let expected = "\
+package 0, node 0: CPUs 0-3, 4 cores x 1, 8 GiB
+├─ L3 16 MiB: 2 groups of 2 cores x 1 each, CPUs 0-1 | 2-3
+└─ node 1: no CPUs, near CPUs 0-3, 1 GiB
+package 1, node 2: CPUs 4-7, 4 cores x 1, 8 GiB
+├─ L3 16 MiB: 2 groups of 2 cores x 1 each, CPUs 4-5 | 6-7
+└─ node 3: no CPUs, near CPUs 4-7, 1 GiB
+";
+        assert!(text.contains(expected), "{text}");
+        Ok(())
+    }
+
+    #[test]
+    fn a_large_machine_takes_few_lines() -> anyhow::Result<()> {
+        let text = draw(&Topology::synthetic("node:64 pack:2 core:2 pu:1")?);
+        assert!(
+            text.contains("└─ packages 2 (CPUs 4-5), 3 (CPUs 6-7): 2 cores x 1 each\n"),
+            "{text}"
+        );
+        assert!(text.lines().count() < 140, "{text}");
+        Ok(())
+    }
+}

@@ -15,6 +15,23 @@ use firsttouch_guest::protocol::{Message, Outcome};
 use super::kernel::Kernel;
 use super::qemu_arguments::qemu_arguments;
 
+/// What every kernel is told, none of which has to do with nodes.
+const KERNEL_ARGUMENTS: &[&str] = &[
+    // A panic ends the guest.
+    "panic=-1",
+    // Many emulated CPUs share few real ones: what the kernel measures by waiting would be wrong
+    // where it succeeds at all, so it is told.
+    "lpj=4000000",
+    "no_timer_check",
+    "tsc=reliable",
+    "random.trust_cpu=on",
+    // What takes time at boot and nobody needs here.
+    "cryptomgr.notests",
+    "mitigations=off",
+    "apparmor=0",
+    "audit=0",
+];
+
 /// What is to be booted.
 #[derive(Debug)]
 pub(crate) struct Boot {
@@ -102,7 +119,8 @@ impl Boot {
 
     fn arguments(&self, console: &str) -> Vec<String> {
         let mut arguments = qemu_arguments(&self.machine);
-        let mut words = vec![console.to_owned(), "panic=-1".to_owned()];
+        let words = KERNEL_ARGUMENTS.iter().map(|&word| word.to_owned());
+        let mut words: Vec<_> = words.chain([console.to_owned()]).collect();
         words.extend(self.machine.command_line());
         arguments.extend(["-kernel".to_owned(), self.image.display().to_string()]);
         arguments.extend(["-initrd".to_owned(), self.initramfs.display().to_string()]);

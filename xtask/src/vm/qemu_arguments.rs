@@ -9,7 +9,9 @@ pub(crate) fn qemu_arguments(machine: &Machine) -> Vec<String> {
     let hmat = if machine.performance.is_some() { ",hmat=on" } else { "" };
     let mut words = Words(Vec::new());
     words.flag("-nodefaults").flag("-no-user-config").flag("-no-reboot");
-    words.option("-display", "none").option("-accel", "tcg,thread=multi").option("-cpu", "max");
+    words.option("-display", "none").option("-accel", "tcg,thread=multi");
+    // The emulated processor is AMD's otherwise, whose hardware threads Linux 6.1 does not see there.
+    words.option("-cpu", "max,vendor=GenuineIntel");
     words.option("-machine", format!("q35{hmat}")).option("-m", machine.memory());
     words.option("-smp", processors(machine));
     nodes(machine, &mut words);

@@ -16,6 +16,11 @@ pub(super) const CASES: &[Case] = &[
         check: declared_nodes,
     },
     Case {
+        name: "the_kernel_sees_the_declared_cores_and_packages",
+        given: as_booted,
+        check: cores_and_packages,
+    },
+    Case {
         name: "the_kernel_sees_one_node",
         given: |machine| match machine.numa {
             true => skip("the kernel sees the nodes"),
@@ -52,6 +57,26 @@ fn declared_nodes(machine: &Machine) -> anyhow::Result<()> {
             None => words((0..=last).map(|to| if to == id { 10 } else { 20 })),
         };
         ensure!(distances == expected, "node {id}: distances {distances}; declared {expected}");
+    }
+    Ok(())
+}
+
+fn cores_and_packages(machine: &Machine) -> anyhow::Result<()> {
+    let per_package = machine.cpu_count() / machine.packages;
+    for cpu in 0..machine.online_cpus {
+        let folder = format!("/sys/devices/system/cpu/cpu{cpu}/topology");
+        for (file, group) in [
+            ("thread_siblings_list", machine.threads_per_core),
+            ("core_siblings_list", per_package),
+        ] {
+            let first = cpu - cpu % group;
+            let expected = list(first..(first + group).min(machine.online_cpus));
+            let siblings = sysfs::read(format!("{folder}/{file}"))?;
+            ensure!(
+                siblings == expected,
+                "CPU {cpu}: {file} is {siblings:?}; {expected:?} were declared"
+            );
+        }
     }
     Ok(())
 }

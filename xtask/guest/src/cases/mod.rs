@@ -1,8 +1,13 @@
 //! Every case, in the order they run.
 
+mod confinement;
+mod discovery;
 mod kernel;
+mod memory;
+mod page_init;
 
 use crate::case::Case;
 
 /// Every case.
-pub(crate) const ALL: &[&[Case]] = &[kernel::CASES];
+pub(crate) const ALL: &[&[Case]] =
+    &[kernel::CASES, discovery::CASES, memory::CASES, confinement::CASES, page_init::CASES];

@@ -2,6 +2,8 @@ use std::error::Error;
 use std::path::Path;
 use std::process::Command;
 
+use proptest::prelude::*;
+
 use super::super::synthetic;
 use super::{BuildFlags, TopologyBuilder, parts};
 use crate::{Source, Topology};
@@ -69,6 +71,38 @@ fn attached_nodes_have_the_memory_of_later_hwloc_releases() -> Result<(), Box<dy
         assert_eq!(ours.memory_total(), Some(1 << 30));
     }
     Ok(())
+}
+
+/// Where this reader takes a description, hwloc takes it too and gives the same machine.
+fn check_same(description: &str) -> Result<(), TestCaseError> {
+    let Ok(ours) = Topology::synthetic(description) else { return Ok(()) };
+    // hwloc checks its work in debug builds, in time that grows with the square of the CPUs.
+    if ours.cpus().len() > 1024 {
+        return Ok(());
+    }
+    let hwloc = by_hwloc(description).map_err(|error| TestCaseError::fail(error.to_string()))?;
+    prop_assert_eq!(hwloc.online_cpus(), ours.online_cpus());
+    let local = |topology: &Topology| -> Vec<_> {
+        let nodes = topology.nodes().iter();
+        nodes.map(|node| (node.id(), node.local_cpus().clone())).collect()
+    };
+    prop_assert_eq!(local(&hwloc), local(&ours));
+    prop_assert_eq!(hwloc.packages(), ours.packages());
+    prop_assert_eq!(core_sets(&hwloc), core_sets(&ours));
+    prop_assert_eq!(hwloc.caches(), ours.caches());
+    Ok(())
+}
+
+proptest! {
+    #[test]
+    fn hwloc_reads_any_synthetic_description_the_same(text in synthetic::tests::in_grammar()) {
+        check_same(&text)?;
+    }
+
+    #[test]
+    fn hwloc_takes_what_is_taken_here(text in synthetic::tests::near_grammar()) {
+        check_same(&text)?;
+    }
 }
 
 /// Reads the live machine both ways at a time when its memory does not change.

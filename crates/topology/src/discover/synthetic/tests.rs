@@ -259,8 +259,51 @@ fn an_error_says_what_would_be_right() {
     assert!(text("pu:4000000000").contains("more than 8192 CPUs"));
 }
 
+/// Descriptions in the grammar, most of them of machines that nobody builds.
+pub(crate) fn in_grammar() -> impl Strategy<Value = String> {
+    let kinds = ["group", "pack", "group", "die", "l3", "node", "l2", "l1i", "l1d", "core"];
+    let arity = 1..4_usize;
+    let level = (any::<bool>(), arity.clone(), 0..4_usize);
+    let order = Just((0..kinds.len()).collect::<Vec<_>>()).prop_shuffle();
+    let levels = prop::collection::vec(level, kinds.len());
+    let pus = (arity, 0..6_usize);
+    (order, levels, pus, 0..4_usize).prop_map(move |(order, levels, (threads, indexes), nodes)| {
+        let mut text = String::new();
+        let mut width = 1;
+        // One machine in four has its nodes attached to levels rather than as a level.
+        let attach = nodes == 0;
+        for (index, (used, arity, extra)) in order.into_iter().zip(levels) {
+            let kind = kinds[index];
+            // Without a bound the widest machines have hundreds of thousands of CPUs.
+            if !used || width * arity > 300 || (attach && kind == "node") {
+                continue;
+            }
+            width *= arity;
+            text += &format!("{kind}:{arity}");
+            text += match (kind, extra) {
+                ("node", 1) => "(memory=16GB)",
+                ("l3" | "l2" | "l1d", 1) => "(size=48KiB)",
+                ("pack" | "node", 2) if width == 2 => "(indexes=1,0)",
+                ("pack", 3) if width == 3 => "(indexes=4,7,2)",
+                _ => "",
+            };
+            text += if attach && extra == 0 { "[numa] " } else { " " };
+        }
+        text += &format!("pu:{threads}");
+        let outer = text.split(':').next().unwrap_or_default().to_owned();
+        text += &match indexes {
+            0 => format!("(indexes={width}*{threads})"),
+            1 => format!("(indexes={threads}*{width})"),
+            2 if outer != "pu" => format!("(indexes={outer})"),
+            3 => format!("(indexes={width}*{threads}:1*{width})"),
+            _ => String::new(),
+        };
+        text
+    })
+}
+
 /// Texts near the grammar: its own words, in any order.
-fn near_grammar() -> impl Strategy<Value = String> {
+pub(crate) fn near_grammar() -> impl Strategy<Value = String> {
     let word = prop::sample::select(vec![
         "node",
         "numa",
@@ -324,6 +367,17 @@ proptest! {
         if let Ok(machine) = read(&text) {
             prop_assert!(machine.cpus().len() <= MAX_CPUS);
             prop_assert!((1..=MAX_NODES).contains(&machine.nodes().len()));
+        }
+    }
+
+    #[test]
+    fn descriptions_in_the_grammar_are_read_or_refused_for_their_indexes(text in in_grammar()) {
+        match read(&text) {
+            Ok(machine) => prop_assert!(machine.cpus().len() <= 900),
+            Err(TopologyError::Synthetic { token, .. }) => {
+                prop_assert!(token.starts_with("indexes="), "{text:?} is refused at {token:?}");
+            }
+            Err(other) => return Err(TestCaseError::fail(other.to_string())),
         }
     }
 

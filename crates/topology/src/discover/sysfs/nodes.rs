@@ -47,6 +47,7 @@ fn read_nodes(reader: &mut Reader, folder: &str, numbers: &[u32]) -> Nodes {
             }
         })
         .collect();
+    resolve_overlaps(reader, folder, &mut nodes);
     let cpus_of = |id: NodeId| nodes.iter().find(|node| node.id == id).map(|node| &node.cpus);
     let initiators: Vec<CpuSet> = nodes
         .iter()
@@ -56,7 +57,9 @@ fn read_nodes(reader: &mut Reader, folder: &str, numbers: &[u32]) -> Nodes {
         })
         .collect();
     for (node, initiators) in nodes.iter_mut().zip(initiators) {
-        node.initiators = initiators;
+        if !initiators.is_empty() {
+            node.initiators = initiators;
+        }
     }
     let distances = distances(reader, folder, ids);
     let gpus = gpu_nodes(reader);
@@ -83,6 +86,39 @@ fn own_cpus(reader: &mut Reader, folder: &str) -> CpuSet {
         );
         links
     })
+}
+
+/// Gives each CPU to the node that links it where the nodes' lists overlap.
+///
+/// Emulated nodes (`numa=fake`) on one physical node all list its CPUs, while
+/// the kernel links each CPU to one of them. A node that is left with none is
+/// local to the CPUs it lists. Without links the contradiction stays.
+fn resolve_overlaps(reader: &mut Reader, folder: &str, nodes: &mut [NodePart]) {
+    let mut listed = CpuSet::new();
+    let overlap = nodes.iter().any(|node| {
+        let overlaps = node.cpus.intersects(&listed);
+        listed = listed.union(&node.cpus);
+        overlaps
+    });
+    if !overlap {
+        return;
+    }
+    let links: Vec<CpuSet> = nodes
+        .iter()
+        .map(|node| reader.numbered(&format!("{folder}/node{}", node.id), "cpu"))
+        .map(|links| links.into_iter().map(CpuId::new).collect())
+        .collect();
+    if links.iter().all(CpuSet::is_empty) {
+        return;
+    }
+    reader.note(
+        format!("the CPU lists of the nodes in /{folder} overlap, as emulated nodes' do"),
+        "each CPU belongs to the node that links it",
+    );
+    for (node, links) in nodes.iter_mut().zip(links) {
+        let own = node.cpus.intersection(&links);
+        node.initiators = std::mem::replace(&mut node.cpus, own);
+    }
 }
 
 /// Reads which nodes are the best initiators of accesses to a node, as the firmware (ACPI HMAT) tells.

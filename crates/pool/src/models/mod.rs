@@ -1,0 +1,18 @@
+//! Models of the protocols, for loom to try every order of their steps.
+//!
+//! `RUSTFLAGS="--cfg loom" cargo test --package firsttouch-pool --release --lib`
+//! runs them. The protocols are in `docs/protocols/`, with the list of
+//! weakenings that these models were seen to catch.
+
+mod completion;
+mod pool;
+mod shutdown;
+mod sleep;
+
+/// Tries every order of steps with at most two preemptions, or as many as `LOOM_MAX_PREEMPTIONS` says.
+fn check(model: impl Fn() + Send + Sync + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = builder.preemption_bound.or(Some(2));
+    builder.max_branches = 10_000;
+    builder.check(model);
+}

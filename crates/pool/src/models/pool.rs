@@ -1,0 +1,226 @@
+//! Whole pools of one or two helpers: teams, joins, scopes and shutdown, with the code that ships.
+//!
+//! loom does not see into the deques, so these find errors in what surrounds
+//! them; the orderings are checked in the smaller models.
+
+use std::sync::{Arc, LazyLock};
+
+use firsttouch_topology::{NodeId, Topology};
+use loom::cell::UnsafeCell;
+use loom::sync::{Condvar, Mutex};
+use loom::thread::{self, JoinHandle};
+
+use super::check;
+use crate::deque::Deque;
+use crate::helper::{self, Helper};
+use crate::pin::Pinned;
+use crate::shared::{Shared, Started};
+use crate::sync::Thread;
+use crate::task;
+use crate::team::{Ask, fork};
+use crate::worker::{Worker, enter};
+
+static TOPOLOGY: LazyLock<Arc<Topology>> = LazyLock::new(|| {
+    Arc::new(Topology::synthetic("node:1 core:2 pu:1").expect("it is in the grammar"))
+});
+
+/// Helpers that run as they do in a pool.
+struct Model {
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Model {
+    fn new(helpers: usize) -> Self {
+        let deques: Vec<_> = (0..helpers).map(|_| Deque::new()).collect();
+        let start = |(index, deque): (usize, &Deque)| Started {
+            helper: Helper { index, node: NodeId::new(0), pinned: Pinned::None },
+            thread: Thread::default(),
+            stealer: deque.stealer(),
+        };
+        let started: Vec<_> = deques.iter().enumerate().map(start).collect();
+        let handles: Vec<_> = started.iter().map(|started| started.thread.clone()).collect();
+        let shared = Arc::new(Shared::new(Arc::clone(&TOPOLOGY), started, None));
+        let threads =
+            deques.into_iter().zip(handles).enumerate().map(|(index, (deque, handle))| {
+                let shared = Arc::clone(&shared);
+                thread::spawn(move || {
+                    handle.adopt();
+                    helper::run(&Worker::new(shared, deque, 0, Some(index)), index);
+                })
+            });
+        Self { threads: threads.collect(), shared }
+    }
+
+    /// Runs a call that needs `required` helpers and invites `optional` ones; returns how many took part.
+    fn call(&self, required: usize, optional: usize) -> usize {
+        let came = [(); 3].map(|()| UnsafeCell::new(false));
+        let came = Shareable(&came);
+        enter(&self.shared, |worker| {
+            let work = |arrival: crate::call::Arrival| {
+                let came = came.get();
+                let place = arrival.helper.map_or(0, |helper| 1 + helper);
+                came[place].with_mut(|came| {
+                    // SAFETY: each thread has its own place, and comes once.
+                    let before = unsafe { std::mem::replace(&mut *came, true) };
+                    assert!(!before, "nobody comes twice");
+                });
+            };
+            let asks = std::iter::once(Ask { node: 0, required, optional });
+            let own = crate::call::Arrival { order: 0, helper: None };
+            let members = fork(worker, asks, &work, || work(own));
+            // SAFETY: loom checks that every member's writes are visible and over.
+            let came = came.get().iter().filter(|came| came.with(|came| unsafe { *came }));
+            assert_eq!(came.count(), members);
+            members
+        })
+    }
+
+    /// Ends the helpers, as dropping a pool does.
+    fn shut_down(self) {
+        self.shared.shut_down();
+        self.threads.into_iter().for_each(|thread| thread.join().expect("a helper ends"));
+    }
+}
+
+/// What loom checks instead of the compiler.
+#[derive(Clone, Copy)]
+struct Shareable<T>(T);
+
+impl<T> Shareable<T> {
+    /// Takes the whole, so that a closure captures this and not what is inside.
+    fn get(self) -> T {
+        self.0
+    }
+}
+
+// SAFETY: loom checks every access.
+unsafe impl<T> Sync for Shareable<T> {}
+// SAFETY: loom checks every access.
+unsafe impl<T> Send for Shareable<T> {}
+
+#[test]
+fn an_idle_pool_shuts_down() {
+    check(|| Model::new(2).shut_down());
+}
+
+#[test]
+fn an_invited_helper_comes_or_is_not_waited_for() {
+    check(|| {
+        let model = Model::new(1);
+        assert!((1..=2).contains(&model.call(0, 1)));
+        model.shut_down();
+    });
+}
+
+#[test]
+fn required_helpers_all_come() {
+    check(|| {
+        let model = Model::new(2);
+        assert_eq!(model.call(2, 0), 3);
+        model.shut_down();
+    });
+}
+
+#[test]
+fn a_required_helper_comes_and_an_invited_one_may() {
+    check(|| {
+        let model = Model::new(2);
+        assert!((2..=3).contains(&model.call(1, 1)));
+        model.shut_down();
+    });
+}
+
+#[test]
+fn calls_follow_each_other() {
+    check(|| {
+        let model = Model::new(1);
+        assert_eq!(model.call(1, 0), 2);
+        assert_eq!(model.call(1, 0), 2);
+        model.shut_down();
+    });
+}
+
+#[test]
+fn a_spawned_closure_runs_before_shutdown_ends() {
+    check(|| {
+        let model = Model::new(1);
+        let ran = Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let runs = Arc::clone(&ran);
+        task::spawn(&model.shared, move || runs.store(true, std::sync::atomic::Ordering::SeqCst));
+        model.shut_down();
+        assert!(ran.load(std::sync::atomic::Ordering::SeqCst));
+    });
+}
+
+#[test]
+fn two_spawned_closures_that_need_each_other_both_run() {
+    check(|| {
+        let model = Model::new(2);
+        let met = Arc::new((Mutex::new(0), Condvar::new()));
+        for _ in 0..2 {
+            let met = Arc::clone(&met);
+            // Where one helper sleeps on while the other waits here, loom finds a deadlock.
+            task::spawn(&model.shared, move || {
+                let (count, changed) = &*met;
+                let mut count = count.lock().expect("nobody panics with it");
+                *count += 1;
+                changed.notify_all();
+                while *count < 2 {
+                    count = changed.wait(count).expect("nobody panics with it");
+                }
+            });
+        }
+        model.shut_down();
+    });
+}
+
+#[test]
+fn a_join_gets_both_results() {
+    check(|| {
+        let model = Model::new(1);
+        assert_eq!(enter(&model.shared, |worker| task::join(worker, || 1, || 2)), (1, 2));
+        model.shut_down();
+    });
+}
+
+#[test]
+fn a_broadcast_from_a_stolen_half_reaches_the_helper_that_waits() {
+    check(|| {
+        let model = Model::new(2);
+        let shared = &model.shared;
+        let all = || {
+            enter(shared, |worker| {
+                let required = shared.others_on_node(0, worker.helper);
+                let asks = std::iter::once(Ask { node: 0, required, optional: 0 });
+                fork(worker, asks, &|_| (), || ())
+            })
+        };
+        let (a, b) = enter(shared, |worker| task::join(worker, || 1, all));
+        assert!(a == 1 && (2..=3).contains(&b));
+        model.shut_down();
+    });
+}
+
+#[test]
+fn a_scope_ends_after_its_tasks() {
+    check(|| {
+        let model = Model::new(1);
+        let ran = [UnsafeCell::new(false), UnsafeCell::new(false)];
+        let shareable = Shareable(&ran);
+        enter(&model.shared, |worker| {
+            task::scope(worker, |scope| {
+                for place in [0, 1] {
+                    scope.spawn(move |_| {
+                        let ran = shareable.get();
+                        // SAFETY: each task has its own place.
+                        ran[place].with_mut(|ran| unsafe { *ran = true });
+                    });
+                }
+            });
+        });
+        // SAFETY: loom checks that the tasks' writes are visible and over.
+        assert!(ran.iter().all(|ran| ran.with(|ran| unsafe { *ran })));
+        model.shut_down();
+    });
+}

@@ -1,0 +1,179 @@
+//! What a builder accepts, and what becomes of it.
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+use common::{settled_threads_named, watched_under};
+use firsttouch_pool::{Member, Pin, Pinned, Pool, PoolBuilder, PoolError, Scope, Team};
+use firsttouch_topology::{CpuSet, NodeId, Topology, affinity};
+
+/// A builder on a made-up machine.
+fn on(description: &str) -> PoolBuilder {
+    let topology = Topology::synthetic(description).expect("the description is in the grammar");
+    Pool::builder().topology(Arc::new(topology))
+}
+
+/// Returns the helpers per node.
+fn counts(pool: &Pool) -> Vec<(u32, usize)> {
+    pool.nodes().map(|(node, helpers)| (node.os_index(), helpers)).collect()
+}
+
+#[test]
+fn a_pool_has_as_many_helpers_as_this_process_may_run_at_once() {
+    let topology = Topology::discover().expect("the machine can be read");
+    let pool = Pool::new().expect("a pool can be started");
+    assert_eq!(pool.helpers().len(), topology.allowed().parallelism().get());
+    assert_eq!(pool.topology().nodes().len(), topology.nodes().len());
+}
+
+#[test]
+fn helpers_are_spread_over_nodes_and_neighbours_share_one() {
+    let pool = on("node:4 core:3 pu:1").build().expect("a pool can be started");
+    assert_eq!(counts(&pool), [(0, 3), (1, 3), (2, 3), (3, 3)]);
+    for (index, helper) in pool.helpers().iter().enumerate() {
+        assert_eq!((helper.index, helper.node), (index, NodeId::new(index as u32 / 3)));
+    }
+}
+
+#[test]
+fn only_chosen_nodes_and_cpus_hold_helpers() {
+    let list = |list: &str| list.parse().expect("a list of nodes");
+    let pool = on("node:4 core:2 pu:1").nodes(list("1,3")).build().expect("a pool can be started");
+    assert_eq!(counts(&pool), [(1, 2), (3, 2)]);
+    let cpus = "1,4-7".parse().expect("a list of CPUs");
+    let pool = on("node:4 core:2 pu:1").cpus(cpus).nodes(list("0-2")).build();
+    assert_eq!(counts(&pool.expect("a pool can be started")), [(0, 1), (2, 2)]);
+    let three = NonZeroUsize::new(3).expect("three is not zero");
+    let pool = on("node:2 core:2 pu:1").helpers_per_node(three).build();
+    assert_eq!(counts(&pool.expect("a pool can be started")), [(0, 3), (1, 3)]);
+}
+
+#[test]
+fn nodes_and_cpus_that_do_not_exist_are_named() {
+    let error = on("node:2 core:2 pu:1").nodes("1-3".parse().expect("a list")).build();
+    assert_eq!(
+        error.expect_err("nodes 2 and 3 do not exist").to_string(),
+        "the machine has no node 2-3; it has 0-1"
+    );
+    let error = on("node:2 core:2 pu:1").cpus("3-5".parse().expect("a list")).build();
+    assert_eq!(
+        error.expect_err("CPUs 4 and 5 do not exist").to_string(),
+        "the machine has no online CPU 4-5; it has 0-3"
+    );
+}
+
+#[test]
+fn a_choice_that_leaves_no_cpu_is_refused() {
+    let list = |list: &str| list.parse().expect("a list");
+    let error = on("node:2 core:2 pu:1").nodes(list("0")).cpus("2-3".parse().expect("a list"));
+    assert!(matches!(error.build(), Err(PoolError::NoCpus { chosen, .. }) if chosen.is_empty()));
+    let error = on("node:2 core:2 pu:1").nodes(list("")).build();
+    assert!(matches!(error, Err(PoolError::NoCpus { .. })));
+}
+
+#[test]
+fn stack_sizes_out_of_range_and_names_with_zero_bytes_are_refused() {
+    for size in [0, 1, 4096, usize::MAX, usize::MAX / 2] {
+        let error = on("node:1 core:1 pu:1").stack_size(size).build();
+        assert!(matches!(error, Err(PoolError::StackSize { bytes, .. }) if bytes == size));
+    }
+    let error = on("node:1 core:2 pu:1").thread_name(|n| format!("a\0{n}")).build();
+    assert!(matches!(error, Err(PoolError::ThreadName { helper: 0, .. })));
+    let pool = on("node:1 core:1 pu:1").stack_size(1 << 20).build().expect("a stack can be had");
+    assert_eq!(pool.broadcast(|member| member.index()), [0]);
+}
+
+#[test]
+fn a_refused_thread_ends_the_others_and_is_an_error() {
+    // With 8 GiB of address space, some stacks of 1 GiB can be had, but not 64.
+    let limit = "ulimit -v 8388608";
+    watched_under(limit, "a_refused_thread_ends_the_others_and_is_an_error", || {
+        let wanted = NonZeroUsize::new(64).expect("64 is not zero");
+        let builder = on("node:1 core:2 pu:1").thread_name(|_| "ft-refused".to_owned());
+        let error = builder.stack_size(1 << 30).helpers_per_node(wanted).build();
+        let Err(PoolError::Spawn { started, wanted: 64, .. }) = error else {
+            panic!("not refused: {error:?}");
+        };
+        assert!((1..64).contains(&started), "{started} helpers were started");
+        assert_eq!(settled_threads_named("ft-refused", 0), 0);
+    });
+}
+
+#[test]
+fn helpers_are_pinned_to_the_nodes_cpus_by_default() {
+    let pool = Pool::new().expect("a pool can be started");
+    let allowed = affinity::current().expect("a thread may read its own affinity");
+    let masks = pool.broadcast(|_| affinity::current().expect("so may a helper"));
+    for (helper, mask) in pool.helpers().iter().zip(masks) {
+        let node = pool.topology().node(helper.node).expect("the node exists");
+        assert_eq!(helper.pinned, Pinned::Node(helper.node));
+        assert_eq!(mask, node.cpus().intersection(&allowed));
+    }
+}
+
+#[test]
+fn helpers_pinned_to_cpus_wrap_round() {
+    let topology = Arc::new(Topology::discover().expect("the machine can be read"));
+    let per_node = NonZeroUsize::new(topology.cpus().len() + 1).expect("more than none");
+    let pool = Pool::builder().topology(topology).pin(Pin::Cpu).helpers_per_node(per_node).build();
+    let pool = pool.expect("a pool can be started");
+    let masks = pool.broadcast(|_| affinity::current().expect("a helper may read its affinity"));
+    let mut helpers_of_cpu = BTreeMap::new();
+    for (helper, mask) in pool.helpers().iter().zip(masks) {
+        let Pinned::Cpu(cpu) = helper.pinned else { panic!("{helper:?} is not pinned to a CPU") };
+        assert_eq!((mask.len(), mask.first()), (1, Some(cpu)));
+        assert_eq!(pool.topology().node_of_cpu(cpu), Some(helper.node));
+        *helpers_of_cpu.entry(cpu).or_insert(0) += 1;
+    }
+    // Every allowed CPU has one before any has two, and there is one helper more than CPUs.
+    assert_eq!(helpers_of_cpu.len(), pool.topology().allowed().cpus().len());
+    assert!(helpers_of_cpu.values().any(|&helpers| helpers > 1));
+}
+
+#[test]
+fn unpinned_helpers_may_run_wherever_their_starter_may() {
+    let pool = Pool::builder().pin(Pin::None).build().expect("a pool can be started");
+    let allowed = affinity::current().expect("a thread may read its own affinity");
+    for mask in pool.broadcast(|_| affinity::current().expect("so may a helper")) {
+        assert_eq!(mask, allowed);
+    }
+    assert!(pool.helpers().iter().all(|helper| helper.pinned == Pinned::None));
+}
+
+#[test]
+fn a_refused_pin_is_told_and_the_helper_runs() {
+    let present = affinity::current().expect("a thread may read its own affinity");
+    // Below 1,024 and beyond.
+    for (cpus, pin) in [("8188-8189", Pin::Node), ("8188-8189", Pin::Cpu), ("1022-1023", Pin::Cpu)]
+    {
+        let cpus: CpuSet = cpus.parse().expect("a list of CPUs");
+        assert!(!present.intersects(&cpus), "the test needs CPUs that this machine lacks");
+        let pool = on("node:2 core:4096 pu:1").cpus(cpus).pin(pin).build();
+        let pool = pool.expect("a pool can be started");
+        assert_eq!(pool.helpers().len(), 2);
+        assert!(pool.helpers().iter().all(|helper| helper.pinned == Pinned::Refused));
+        assert_eq!(pool.broadcast(|member| member.index()), [0, 1]);
+    }
+}
+
+#[test]
+fn threads_have_the_names_they_were_given() {
+    let pool = on("node:1 core:2 pu:1").thread_name(|n| format!("named-{n}")).build();
+    let pool = pool.expect("a pool can be started");
+    let name = || std::thread::current().name().map(str::to_owned);
+    assert_eq!(pool.broadcast(|_| name()), [Some("named-0".into()), Some("named-1".into())]);
+}
+
+#[test]
+fn what_threads_share_may_be_shared() {
+    fn shared<T: Send + Sync>() {}
+    shared::<Pool>();
+    shared::<PoolBuilder>();
+    shared::<PoolError>();
+    shared::<Team>();
+    shared::<Scope<'static>>();
+    shared::<Member<'static>>();
+}
