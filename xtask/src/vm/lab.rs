@@ -59,11 +59,13 @@ impl Lab {
         filter: &[String],
         jobs: usize,
     ) -> anyhow::Result<Vec<Booted>> {
-        let pairs: Vec<_> = self
+        let mut pairs: Vec<_> = self
             .kernels
             .iter()
             .flat_map(|kernel| machines.iter().map(move |machine| (kernel.0, machine)))
             .collect();
+        // Those that take longest begin first, so that none is left over at the end.
+        pairs.sort_by_key(|(_, machine)| std::cmp::Reverse(machine.cpu_count()));
         let next = AtomicUsize::new(0);
         let booted = Mutex::new(Vec::new());
         let work = || {
@@ -81,7 +83,7 @@ impl Lab {
         });
         let mut booted = booted.into_inner().expect("no boot panics");
         let place = |of: &Machine| machines.iter().position(|m| m.name == of.name);
-        booted.sort_by_key(|(_, machine, _)| place(machine));
+        booted.sort_by_key(|(kernel, machine, _)| (place(machine), kernel.to_string()));
         booted.into_iter().map(|(_, _, result)| result).collect()
     }
 
