@@ -220,6 +220,10 @@ fn meaning(call: &str, errno: Option<i32>) -> &'static str {
             "the process locks all its memory, and the limit on locked memory (RLIMIT_MEMLOCK) is \
              reached"
         }
+        ("madvise(MADV_NOHUGEPAGE)", Some(libc::EAGAIN | libc::ENOMEM)) => {
+            "transparent huge pages cannot be switched off for the region, as the limit on mappings \
+             (vm.max_map_count) is reached"
+        }
         ("madvise(MADV_POPULATE_WRITE)", Some(libc::ENOMEM)) => {
             "no memory was left for a page, by the machine, the cgroup or the range's policy"
         }
