@@ -197,8 +197,9 @@ impl<'r> PageInit<'r> {
     /// comes from there too.
     ///
     /// An element that lies across two chunks is written by the thread of the
-    /// first, which may then be the first to touch the page that it ends on.
-    /// Elements whose size divides the page never do.
+    /// first, which may be the first to touch the page that it ends on. The
+    /// page goes where the placement puts it even so, but where policies are
+    /// refused. Elements whose size divides the page never lie so.
     ///
     /// # Errors
     ///

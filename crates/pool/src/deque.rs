@@ -3,8 +3,13 @@
 //! The only user of `crossbeam-deque`, so that another deque can take its
 //! place. Jobs are taken one at a time and never in batches: a job that was
 //! stolen has been started by the thief (`docs/protocols/waiting.md`).
+//!
+//! loom cannot see into that crate; its models use a queue under a lock.
 
+#[cfg(not(loom))]
 use crossbeam_deque as imp;
+#[cfg(loom)]
+use model as imp;
 
 use crate::task::JobRef;
 
@@ -77,6 +82,88 @@ fn until_decided(mut steal: impl FnMut() -> imp::Steal<JobRef>) -> Option<JobRef
             imp::Steal::Success(job) => return Some(job),
             imp::Steal::Empty => return None,
             imp::Steal::Retry => std::hint::spin_loop(),
+        }
+    }
+}
+
+/// Queues with the interface of `crossbeam-deque`, each under a lock that loom sees.
+#[cfg(loom)]
+mod model {
+    use std::collections::VecDeque;
+    use std::sync::Arc;
+
+    use crate::sync::Mutex;
+
+    pub(super) struct Worker<T>(Arc<Mutex<VecDeque<T>>>);
+    pub(super) struct Stealer<T>(Arc<Mutex<VecDeque<T>>>);
+    pub(super) struct Injector<T>(Mutex<VecDeque<T>>);
+
+    pub(super) enum Steal<T> {
+        Success(T),
+        Empty,
+        #[expect(dead_code, reason = "a lock loses no race")]
+        Retry,
+    }
+
+    impl<T> Steal<T> {
+        fn oldest(queue: &Mutex<VecDeque<T>>) -> Self {
+            queue.lock().pop_front().map_or(Self::Empty, Self::Success)
+        }
+    }
+
+    impl<T> Worker<T> {
+        pub(super) fn new_lifo() -> Self {
+            Self(Arc::new(Mutex::new(VecDeque::new())))
+        }
+
+        pub(super) fn stealer(&self) -> Stealer<T> {
+            Stealer(Arc::clone(&self.0))
+        }
+
+        pub(super) fn push(&self, job: T) {
+            self.0.lock().push_back(job);
+        }
+
+        pub(super) fn pop(&self) -> Option<T> {
+            self.0.lock().pop_back()
+        }
+
+        pub(super) fn is_empty(&self) -> bool {
+            self.0.lock().is_empty()
+        }
+    }
+
+    impl<T> Stealer<T> {
+        pub(super) fn steal(&self) -> Steal<T> {
+            Steal::oldest(&self.0)
+        }
+
+        pub(super) fn is_empty(&self) -> bool {
+            self.0.lock().is_empty()
+        }
+    }
+
+    impl<T> Clone for Stealer<T> {
+        fn clone(&self) -> Self {
+            Self(Arc::clone(&self.0))
+        }
+    }
+
+    impl<T> Injector<T> {
+        pub(super) fn new() -> Self {
+            Self(Mutex::new(VecDeque::new()))
+        }
+
+        pub(super) fn push(&self, job: T) {
+            self.0.lock().push_back(job);
+        }
+
+        pub(super) fn steal(&self) -> Steal<T> {
+            Steal::oldest(&self.0)
+        }
+
+        pub(super) fn is_empty(&self) -> bool {
+            self.0.lock().is_empty()
         }
     }
 }

@@ -33,6 +33,9 @@ pub(crate) fn run(worker: &Worker, helper: usize) {
     let shared = worker.shared();
     let mut slept = false;
     loop {
+        // Before the look at the queues: what was queued before shutdown is
+        // seen by the look, and runs.
+        let last_look = shared.shutdown.has_begun();
         if let Some(work) = find(worker, helper) {
             // The wake-up that brought this helper may have been meant for
             // other work than it found; it passes it on.
@@ -45,10 +48,11 @@ pub(crate) fn run(worker: &Worker, helper: usize) {
                 // SAFETY: [taken] it comes from a queue.
                 Work::Job(job) => unsafe { job.run(worker) },
             }
-        } else if shared.is_shut_down() {
+        } else if last_look {
             break;
         } else {
-            let arrived = || shared.has_work_for(worker.node, helper) || shared.is_shut_down();
+            let arrived =
+                || shared.has_work_for(worker.node, helper) || shared.shutdown.has_begun();
             match shared.sleep.sleep(worker.node, helper, arrived) {
                 Slept::WorkArrived | Slept::Unparked => slept = true,
             }

@@ -32,6 +32,7 @@ mod panic;
 mod pin;
 mod pool;
 mod shared;
+mod shutdown;
 mod sleep;
 mod spread;
 mod steal;

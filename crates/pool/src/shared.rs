@@ -12,9 +12,10 @@ use crate::call::CallRef;
 use crate::deque::{Deque, Injector, Stealer};
 use crate::helper::Helper;
 use crate::panic::{Payload, catch, discard};
+use crate::shutdown::Shutdown;
 use crate::sleep::Sleep;
 use crate::steal::{nearest, rotated, victim_order};
-use crate::sync::{AtomicBool, Mutex, Ordering, RwLock, Thread};
+use crate::sync::{Mutex, RwLock, Thread};
 use crate::task::JobRef;
 
 /// What becomes of a panic that no caller waits for.
@@ -32,7 +33,7 @@ pub(crate) struct Shared {
     /// For every node of the machine, the place of the pool's nearest one.
     nearest: Vec<(NodeId, usize)>,
     panic_handler: Option<PanicHandler>,
-    shut_down: AtomicBool,
+    pub(crate) shutdown: Shutdown,
 }
 
 /// One node's helpers and their work.
@@ -103,7 +104,7 @@ impl Shared {
             threads: threads.into(),
             nodes: nodes.into(),
             panic_handler,
-            shut_down: AtomicBool::new(false),
+            shutdown: Shutdown::new(),
         }
     }
 
@@ -210,15 +211,8 @@ impl Shared {
 
     /// Tells the helpers to end when no work is left.
     pub(crate) fn shut_down(&self) {
-        // [shut-down] Relaxed: the fence in `wake_all` orders it before the
-        // look at the idle helpers, as the fence in `sleep` orders its partner.
-        self.shut_down.store(true, Ordering::Relaxed);
+        self.shutdown.begin();
         self.sleep.wake_all();
-    }
-
-    pub(crate) fn is_shut_down(&self) -> bool {
-        // [shut-down] Relaxed: see `shut_down`; nothing else is published by it.
-        self.shut_down.load(Ordering::Relaxed)
     }
 }
 

@@ -46,3 +46,57 @@ impl Rotation {
         self.0 as usize
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    fn ids(ids: &[u32]) -> Vec<NodeId> {
+        ids.iter().copied().map(NodeId::new).collect()
+    }
+
+    #[test]
+    fn a_node_tries_itself_first_and_then_others_by_distance() {
+        let nodes = ids(&[0, 1, 2, 3]);
+        assert_eq!(*victim_order(&nodes, &ids(&[2, 3, 0, 1])), [2, 3, 0, 1]);
+        assert_eq!(*victim_order(&nodes, &ids(&[0, 1, 2, 3])), [0, 1, 2, 3]);
+    }
+
+    #[test]
+    fn nodes_without_helpers_are_no_victims_and_numbers_may_have_gaps() {
+        let nodes = ids(&[0, 8, 250]);
+        assert_eq!(*victim_order(&nodes, &ids(&[8, 4, 250, 5, 0])), [1, 2, 0]);
+        assert!(victim_order(&[], &ids(&[8, 4])).is_empty());
+    }
+
+    #[test]
+    fn every_node_of_the_machine_has_a_nearest_node_in_the_pool() {
+        let topology = Topology::synthetic("node:4 core:1 pu:1").expect("it is in the grammar");
+        let nearest = nearest(&topology, &ids(&[1, 3]));
+        let place = |id| nearest.iter().find(|(node, _)| *node == NodeId::new(id)).map(|n| n.1);
+        assert_eq!((place(1), place(3)), (Some(0), Some(1)));
+        assert!(place(0).is_some() && place(2).is_some());
+        assert_eq!(place(4), None);
+    }
+
+    #[test]
+    fn a_rotation_visits_every_victim_once_wherever_it_starts() {
+        for len in 0..6 {
+            for start in 0..20 {
+                let visited: Vec<_> = rotated(len, start).collect();
+                assert_eq!(visited.len(), len);
+                assert_eq!(visited.first().copied(), start.checked_rem(len));
+                assert_eq!(visited.into_iter().collect::<HashSet<_>>(), (0..len).collect());
+            }
+        }
+    }
+
+    #[test]
+    fn rotations_start_at_every_victim_in_time() {
+        let mut rotation = Rotation::new(3);
+        let starts: HashSet<_> = (0..200).map(|_| rotation.next() % 7).collect();
+        assert_eq!(starts.len(), 7);
+    }
+}

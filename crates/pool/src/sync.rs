@@ -14,9 +14,20 @@ pub(crate) use std::thread_local;
 #[cfg(loom)]
 pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering, fence};
 #[cfg(loom)]
-pub(crate) use loom::thread_local;
-#[cfg(loom)]
 pub(crate) use parking::{Thread, current, park};
+
+/// loom's thread-local values, in the form with `const` that std's take.
+#[cfg(loom)]
+macro_rules! loom_thread_local {
+    ($(#[$attribute:meta])* static $name:ident: $type:ty = const { $value:expr };) => {
+        loom::thread_local! {
+            $(#[$attribute])*
+            static $name: $type = $value;
+        }
+    };
+}
+#[cfg(loom)]
+pub(crate) use loom_thread_local as thread_local;
 
 #[cfg(loom)]
 use loom::sync as imp;
@@ -107,6 +118,7 @@ mod parking {
 
     impl Thread {
         /// Makes this the calling thread's handle, for one that was given out before.
+        #[cfg(test)]
         pub(crate) fn adopt(self) {
             CURRENT.with(|current| current.replace(self));
         }

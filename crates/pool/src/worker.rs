@@ -46,7 +46,7 @@ thread_local! {
     /// The innermost worker that this thread is.
     ///
     /// Invariant: null, or a worker in a frame further down this thread's stack.
-    static CURRENT: Cell<*const Worker> = Cell::new(ptr::null());
+    static CURRENT: Cell<*const Worker> = const { Cell::new(ptr::null()) };
 }
 
 impl Worker {

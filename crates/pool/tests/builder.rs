@@ -7,7 +7,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use common::{settled_threads_named, watched_under};
-use firsttouch_pool::{Pin, Pinned, Pool, PoolBuilder, PoolError};
+use firsttouch_pool::{Member, Pin, Pinned, Pool, PoolBuilder, PoolError, Scope, Team};
 use firsttouch_topology::{CpuSet, NodeId, Topology, affinity};
 
 /// A builder on a made-up machine.
@@ -165,4 +165,15 @@ fn threads_have_the_names_they_were_given() {
     let pool = pool.expect("a pool can be started");
     let name = || std::thread::current().name().map(str::to_owned);
     assert_eq!(pool.broadcast(|_| name()), [Some("named-0".into()), Some("named-1".into())]);
+}
+
+#[test]
+fn what_threads_share_may_be_shared() {
+    fn shared<T: Send + Sync>() {}
+    shared::<Pool>();
+    shared::<PoolBuilder>();
+    shared::<PoolError>();
+    shared::<Team>();
+    shared::<Scope<'static>>();
+    shared::<Member<'static>>();
 }

@@ -76,7 +76,9 @@ fn helpers_that_have_not_come_are_not_waited_for() {
 fn invited_helpers_come_while_the_caller_works() {
     let pool = pool_of(3);
     let all = Barrier::new(4);
-    let members = pool.run(&Team::new().invite(NodeId::new(0), 3), |_| drop(all.wait()));
+    let members = pool.run(&Team::new().invite(NodeId::new(0), 3), |_| {
+        all.wait();
+    });
     assert_eq!(members, 4);
 }
 
@@ -218,7 +220,7 @@ fn a_callers_affinity_is_the_same_after_a_call() {
 fn a_kept_caller_is_narrowed_to_its_node_also_where_it_panics() {
     // Every CPU of this machine becomes a node of its own.
     let pool = {
-        let topology = firsttouch_topology::Topology::synthetic("node:64 core:1 pu:1")
+        let topology = firsttouch_topology::Topology::synthetic("node:256 core:1 pu:1")
             .expect("the description is in the grammar");
         firsttouch_pool::Pool::builder()
             .topology(std::sync::Arc::new(topology))

@@ -68,6 +68,23 @@ impl Interleave {
         })
     }
 
+    /// Visits a byte range of the region block by block, each with the node it is on.
+    pub(crate) fn homes(
+        &self,
+        bytes: Range<usize>,
+    ) -> impl Iterator<Item = (NodeId, Range<usize>)> + use<'_> {
+        let Range { mut start, end } = bytes;
+        std::iter::from_fn(move || {
+            if start >= end {
+                return None;
+            }
+            let index = start / self.block;
+            let part = start..end.min((index + 1).saturating_mul(self.block));
+            start = part.end;
+            Some((self.nodes[index % self.nodes.len()], part))
+        })
+    }
+
     /// Visits the bytes that a range of one node's units stands for: one range for each block it touches.
     pub(crate) fn bytes(
         &self,
@@ -109,6 +126,17 @@ mod tests {
         assert_eq!(first, [0..300, 600..900]);
         let second: Vec<_> = blocks.bytes(NodeId::new(3), 700..950).collect();
         assert_eq!(second, [400..600, 900..950]);
+    }
+
+    #[test]
+    fn bytes_across_blocks_are_told_apart_by_node() {
+        let blocks = interleave(1000, 300, 2);
+        let homes: Vec<_> = blocks.homes(250..901).collect();
+        let (first, second) = (NodeId::new(0), NodeId::new(3));
+        let expected =
+            [(first, 250..300), (second, 300..600), (first, 600..900), (second, 900..901)];
+        assert_eq!(homes, expected);
+        assert_eq!(blocks.homes(7..7).next(), None);
     }
 
     #[test]

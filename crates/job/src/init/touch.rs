@@ -95,16 +95,10 @@ impl<'a> Touch<'a> {
         chunk: &Chunk,
         write: &impl Fn(usize, &mut Part<'_>),
     ) -> Result<(), Failure> {
-        if self.policy == PolicyUse::Thread {
-            self.follow(own, chunk)?;
-        }
         let mut done = 0;
         let result = self.pieces(chunk).try_for_each(|range| {
             let before = affinity::current_cpu();
-            self.piece(&range, write).map_err(|source| {
-                let (node, range) = (chunk.node, range.clone());
-                Failure::Populate { node, range, source }
-            })?;
+            self.piece(own, chunk.node, &range, write)?;
             done += range.len();
             let cpus = [before, affinity::current_cpu()];
             own.record(Record { node: chunk.node, range, cpus }, self.topology);
@@ -145,10 +139,14 @@ impl<'a> Touch<'a> {
     /// Places a piece's pages, and writes to the elements that it owns.
     fn piece(
         &self,
+        own: &mut Own,
+        node: Option<NodeId>,
         range: &Range<usize>,
         write: &impl Fn(usize, &mut Part<'_>),
-    ) -> Result<(), MemoryError> {
+    ) -> Result<(), Failure> {
         let Owned { elements, rest } = self.elements.owned(range);
+        self.place(own, node, &elements)?;
+        self.place(own, node, &rest)?;
         if !elements.is_empty() {
             let first = elements.start / self.elements.size();
             // SAFETY: [disjoint] the job hands out each unit once, a layout
@@ -156,20 +154,41 @@ impl<'a> Touch<'a> {
             // overlap own elements that do not; the part ends before this
             // thread takes another.
             let mut part = unsafe { self.parts.part(elements) };
-            part.populate()?;
             write(first, &mut part);
-        }
-        if !rest.is_empty() {
-            // SAFETY: [disjoint] as above; the rest of the region lies past all elements.
-            let mut part = unsafe { self.parts.part(rest) };
-            part.populate()?;
         }
         Ok(())
     }
 
-    /// Gives the thread the policy of the chunk's node, where it has another.
-    fn follow(&self, own: &mut Own, chunk: &Chunk) -> Result<(), Failure> {
-        let Some(node) = chunk.node else { return Ok(()) };
+    /// Places the pages of bytes that a piece owns.
+    ///
+    /// A piece's last element can reach into blocks of other nodes. Their
+    /// pages are placed for these nodes, as they may not have been touched yet.
+    fn place(
+        &self,
+        own: &mut Own,
+        node: Option<NodeId>,
+        bytes: &Range<usize>,
+    ) -> Result<(), Failure> {
+        match &self.layout.interleave {
+            Some(interleave) if self.policy == PolicyUse::Thread => {
+                interleave.homes(bytes.clone()).try_for_each(|(node, block)| {
+                    self.follow(own, node, &block)?;
+                    self.populate(Some(node), block)
+                })
+            }
+            _ => self.populate(node, bytes.clone()),
+        }
+    }
+
+    fn populate(&self, node: Option<NodeId>, range: Range<usize>) -> Result<(), Failure> {
+        // SAFETY: [disjoint] as for the elements: these bytes are of the same
+        // piece, and its rest lies past all elements.
+        let mut part = unsafe { self.parts.part(range.clone()) };
+        part.populate().map_err(|source| Failure::Populate { node, range, source })
+    }
+
+    /// Gives the thread the policy of the node that a range is on, where it has another.
+    fn follow(&self, own: &mut Own, node: NodeId, range: &Range<usize>) -> Result<(), Failure> {
         let policy = policy_for(node, self.binding);
         let changed = match &mut own.policy {
             Some((_, now)) if *now == node => Ok(()),
@@ -180,8 +199,7 @@ impl<'a> Touch<'a> {
         match changed {
             Ok(()) => Ok(()),
             Err(source) if self.binding == Binding::Bind => {
-                let range = self.pieces(chunk).next().unwrap_or(0..0);
-                Err(Failure::Policy { range, source })
+                Err(Failure::Policy { range: range.clone(), source })
             }
             Err(error) => {
                 // A policy for another node would be worse than none.

@@ -5,12 +5,12 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use firsttouch_pool::{Member, Pool, Team};
+use firsttouch_pool::{Helper, Member, Pool, Team};
 use firsttouch_topology::{CpuId, CpuSet, NodeId, Topology, affinity};
 
 use crate::cursor::Cursor;
 use crate::job::Job;
-use crate::job::seats::{Demand, Seating};
+use crate::job::seats::{Adopter, Demand, Seating};
 use crate::job::sites::{Sites, distance};
 use crate::{Chunk, JobReport, NodeReport, Plan, Steal};
 
@@ -140,11 +140,10 @@ impl<'a> Running<'a> {
 
         let error = Mutex::new(None);
         let tallies = Mutex::new(Tallies::default());
-        let member = |member: Option<&Member<'_>>| {
-            let mut thread = Thread::new(&self, member);
+        let work = |mut thread: Thread| {
+            let abandon = AbandonOnUnwind(&self.abandoned);
             let mut own = None;
             while let Some((share, next)) = thread.next(&self) {
-                let state = own.get_or_insert_with(&state);
                 tracing::trace!(
                     parent: &span,
                     node = next.node.map(NodeId::os_index),
@@ -153,27 +152,35 @@ impl<'a> Running<'a> {
                     end = next.end,
                     "chunk"
                 );
-                let abandon = AbandonOnUnwind(&self.abandoned);
-                let result = chunk(state, &next);
-                std::mem::forget(abandon);
-                if let Err(failure) = result {
+                if let Err(failure) = chunk(own.get_or_insert_with(&state), &next) {
                     self.abandoned.store(true, Ordering::Relaxed);
                     lock(&error).get_or_insert(failure);
                     break;
                 }
                 thread.count(share, next.local, self.started.elapsed());
             }
-            let abandon = AbandonOnUnwind(&self.abandoned);
             own.map(&finish);
-            std::mem::forget(abandon);
             thread.report(&tallies);
+            std::mem::forget(abandon);
         };
         if self.work.is_empty() {
             // Nothing to run, and nobody to ask.
         } else if self.seating.is_caller_alone() {
-            member(None);
+            work(Thread::caller(&self));
         } else {
-            pool.run(&self.team(), |of_team| member(Some(of_team)));
+            pool.run(&self.team(), |member| match member.helper() {
+                Some(helper) if !member.is_caller() => match self.neighbours(helper) {
+                    Some(team) => {
+                        // All of them are helpers, the one that brings the others too.
+                        let join = |member: &Member<'_>| {
+                            work(Thread::helper(&self, member.helper().unwrap_or(helper)));
+                        };
+                        pool.run(&team, join);
+                    }
+                    None => work(Thread::helper(&self, helper)),
+                },
+                _ => work(Thread::caller(&self)),
+            });
         }
         match error.into_inner().unwrap_or_else(PoisonError::into_inner) {
             Some(error) => Err(error),
@@ -181,36 +188,45 @@ impl<'a> Running<'a> {
         }
     }
 
-    /// The helpers that the seating asks for.
+    /// The helpers that the caller asks for.
+    ///
+    /// A helper that must come invites the others of its node itself. The
+    /// caller's own invitations would be withdrawn as soon as it has no chunk
+    /// left to take, which can be at once, and that node's part be left to one.
     fn team(&self) -> Team {
         let mut team = Team::new();
         for (site, node) in self.sites.nodes().enumerate() {
-            let required = self.seating.required[site];
-            let invited = self.seating.seats[site].len() - required;
-            if required > 0 {
-                team = team.require(node, required);
-            }
-            if invited > 0 {
-                team = team.invite(node, invited);
+            let seats = self.seating.seats[site].len();
+            if self.seating.required[site] {
+                team = team.require(node, 1);
+            } else if seats > 0 {
+                team = team.invite(node, seats);
             }
         }
         team
     }
 
+    /// The helpers that a helper brings along: the others that have seats on its node, where it is one that must come.
+    fn neighbours(&self, helper: &Helper) -> Option<Team> {
+        let site = self.sites.index_of(helper.node)?;
+        let others = self.seating.seats[site].len().checked_sub(1)?;
+        let leads = self.seating.required[site] && others > 0;
+        leads.then(|| Team::new().invite(helper.node, others))
+    }
+
     /// Traces the shares that have no thread of their own.
     fn tell_adopted(&self) {
-        let by = self.seating.adopted.iter().map(|site| {
-            let site = (*site)?;
-            self.sites.nodes().nth(site)
-        });
-        for (work, by) in self.work.iter().zip(by) {
-            if let Some(by) = by {
-                tracing::debug!(
-                    node = work.node.map(NodeId::os_index),
-                    by = by.os_index(),
-                    "fewer threads than parts; another node's helpers run this one"
-                );
-            }
+        for (work, adopted) in self.work.iter().zip(&self.seating.adopted) {
+            let by = match adopted {
+                None => continue,
+                Some(Adopter::Caller) => self.sites.caller_node(),
+                Some(Adopter::Site(site)) => self.sites.nodes().nth(*site),
+            };
+            tracing::debug!(
+                node = work.node.map(NodeId::os_index),
+                by = by.map(NodeId::os_index),
+                "fewer threads than parts; another node's threads run this one"
+            );
         }
     }
 
@@ -224,7 +240,7 @@ impl<'a> Running<'a> {
     ) -> Vec<usize> {
         let serves = |share: usize| {
             let by_site = site.is_some_and(|site| {
-                let adopted = self.seating.adopted[share] == Some(site);
+                let adopted = self.seating.adopted[share] == Some(Adopter::Site(site));
                 adopted || self.demands[share].serving.contains(&site)
             });
             by_site || (is_caller && self.work[share].is_local(place.cpu))
@@ -287,22 +303,27 @@ struct Thread {
 }
 
 impl Thread {
-    fn new(running: &Running<'_>, member: Option<&Member<'_>>) -> Self {
-        let is_caller = member.is_none_or(Member::is_caller);
-        let helper_node = match member {
-            Some(member) if !is_caller => member.helper().map(|helper| helper.node),
-            // A helper that calls is still where it was pinned.
-            _ => running.sites.calling_helper(),
-        };
-        let own = if is_caller {
-            running.seating.caller
-        } else {
-            let site = helper_node.and_then(|node| running.sites.index_of(node));
-            site.and_then(|site| {
-                let seat = running.came[site].fetch_add(1, Ordering::Relaxed);
-                running.seating.seats[site].get(seat).copied()
-            })
-        };
+    fn caller(running: &Running<'_>) -> Self {
+        // A helper that calls is still where it was pinned.
+        Self::new(running, true, running.sites.calling_helper(), running.seating.caller)
+    }
+
+    fn helper(running: &Running<'_>, helper: &Helper) -> Self {
+        let site = running.sites.index_of(helper.node);
+        let own = site.and_then(|site| {
+            // Relaxed: only the number must be unique.
+            let seat = running.came[site].fetch_add(1, Ordering::Relaxed);
+            running.seating.seats[site].get(seat).copied()
+        });
+        Self::new(running, false, Some(helper.node), own)
+    }
+
+    fn new(
+        running: &Running<'_>,
+        is_caller: bool,
+        helper_node: Option<NodeId>,
+        own: Option<usize>,
+    ) -> Self {
         let tallies = vec![Tally::default(); running.work.len()];
         Self { is_caller, helper_node, own, place: None, order: Vec::new(), done: 0, tallies }
     }
@@ -353,7 +374,7 @@ impl Thread {
     }
 }
 
-/// Tells the other threads to stop when a chunk panics.
+/// Tells the other threads to stop when a chunk panics; forgotten where none does.
 struct AbandonOnUnwind<'a>(&'a AtomicBool);
 
 impl Drop for AbandonOnUnwind<'_> {

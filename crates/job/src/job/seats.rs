@@ -56,14 +56,22 @@ pub(crate) struct Seating {
     pub(crate) caller: Option<usize>,
     /// For each site, the share that each of its helpers begins with.
     pub(crate) seats: Vec<Vec<usize>>,
-    /// For each site, how many of its seats must be taken before the job can end.
-    pub(crate) required: Vec<usize>,
+    /// For each site, whether one of its helpers must come, for shares that the caller does not see to.
+    pub(crate) required: Vec<bool>,
     /// For each share, the threads that begin with it.
     pub(crate) threads: Vec<usize>,
-    /// For each share that no thread serves, the site whose helpers run it all the same.
-    pub(crate) adopted: Vec<Option<usize>>,
+    /// For each share that no thread serves, who runs it all the same.
+    pub(crate) adopted: Vec<Option<Adopter>>,
     /// For each share, whether the caller sees to it that it is done, wherever it runs by then.
     pub(crate) duty: Vec<bool>,
+}
+
+/// Who runs a share that no thread serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Adopter {
+    Caller,
+    /// The helpers of a site.
+    Site(usize),
 }
 
 impl Seating {
@@ -122,7 +130,7 @@ pub(crate) fn seat(
     let mut seating = Seating {
         caller: None,
         seats: vec![Vec::new(); helpers.len()],
-        required: vec![0; helpers.len()],
+        required: vec![false; helpers.len()],
         threads: vec![0; shares.len()],
         adopted: vec![None; shares.len()],
         duty: vec![!never; shares.len()],
@@ -160,10 +168,11 @@ pub(crate) fn seat(
         let Some(mut claim) = claims.pop() else { break };
         let demand = &shares[claim.share];
         let mut sites = demand.serving.iter().copied().filter(|&site| free[site] > 0);
-        let site = match demand.in_order {
-            true => sites.next(),
+        let site = if demand.in_order {
+            sites.next()
+        } else {
             // Of those with the most helpers left, the first.
-            false => sites.rev().max_by_key(|&site| free[site]),
+            sites.rev().max_by_key(|&site| free[site])
         };
         let Some(site) = site.filter(|_| claim.threads < demand.worth) else { continue };
         free[site] -= 1;
@@ -181,32 +190,25 @@ pub(crate) fn seat(
 
 /// Sees to it that every share has a thread that must come: the caller, or a required helper.
 fn cover_all(shares: &[Demand], caller: &Caller, seating: &mut Seating) {
+    let caller_site = caller.site.filter(|_| seating.caller.is_some());
     for (share, demand) in shares.iter().enumerate() {
         if seating.caller.is_some() && caller.serves[share] {
             seating.duty[share] = true;
             continue;
         }
-        let seated = |&&site: &&usize| !seating.seats[site].is_empty();
-        let site = match demand.serving.iter().find(seated) {
-            Some(&site) => site,
-            None => {
-                let caller_site = caller.site.filter(|_| seating.caller.is_some());
-                let present = |&&site: &&usize| caller_site == Some(site) || seated(&&site);
-                match demand.nearest.iter().find(present) {
-                    Some(&site) if !seating.seats[site].is_empty() => {
-                        seating.adopted[share] = Some(site);
-                        site
-                    }
-                    _ => {
-                        seating.duty[share] = true;
-                        continue;
-                    }
-                }
-            }
-        };
-        // One helper that comes does all that its site serves.
-        if seating.required[site] == 0 {
-            seating.required[site] = 1;
+        let seated = |site: usize| !seating.seats[site].is_empty();
+        let serving = demand.serving.iter().copied().find(|&site| seated(site));
+        let site = serving.or_else(|| {
+            let present = |&site: &usize| seated(site) || caller_site == Some(site);
+            let nearest = demand.nearest.iter().copied().find(present);
+            let site = nearest.filter(|&site| seated(site));
+            seating.adopted[share] = Some(site.map_or(Adopter::Caller, Adopter::Site));
+            site
+        });
+        match site {
+            // One helper that comes does all that its site serves.
+            Some(site) => seating.required[site] = true,
+            None => seating.duty[share] = true,
         }
     }
 }

@@ -3,8 +3,9 @@
 use std::error::Error;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
+use std::time::Duration;
 
 use firsttouch_topology::{CpuId, Topology, affinity};
 
@@ -119,6 +120,57 @@ fn a_caller_far_from_the_only_part_leaves_it_to_the_nodes_helpers() -> Result {
     let job = Job::new(0, 1000).location(location).steal(Steal::Anywhere).max_threads(n(1));
     let report = job.run(&pool, |_| assert_eq!(thread::current().id(), here))?;
     assert_eq!((report.chunks, report.threads, report.local_chunks), (1, 1, 0));
+    Ok(())
+}
+
+/// Returns once `threads` threads are in here; panics where they do not come.
+fn meet(inside: &(Mutex<std::collections::HashSet<thread::ThreadId>>, Condvar), threads: usize) {
+    let (met, changed) = inside;
+    let mut met = met.lock().expect("no panic");
+    met.insert(thread::current().id());
+    changed.notify_all();
+    let (_met, timeout) = changed
+        .wait_timeout_while(met, Duration::from_secs(60), |met| met.len() < threads)
+        .expect("no panic");
+    assert!(!timeout.timed_out(), "{threads} threads take part");
+}
+
+#[test]
+fn a_node_far_from_the_caller_has_all_its_helpers_work() -> Result {
+    let four = four_nodes();
+    let pool = pool_on(&four.topology);
+    affinity::set_current(&affinity::current()?.iter().take(1).collect())?;
+    if four.topology.node_of_cpu(affinity::current_cpu()) == Some(node(3)) {
+        return Ok(());
+    }
+    let location = Location::PerNode(vec![(node(3), 0..1000)]);
+    let inside = Default::default();
+    let job = Job::new(0, 1000).location(location).steal(Steal::Never);
+    // The caller has nothing to take and is done at once; all four come even so.
+    let report = job.run(&pool, |_| meet(&inside, 4))?;
+    assert_eq!((report.threads, report.chunks), (4, 16));
+    Ok(())
+}
+
+#[test]
+fn a_helper_that_calls_waits_for_other_nodes_without_blocking_them() -> Result {
+    let four = four_nodes();
+    let pool = pool_on(&four.topology);
+    let all: Vec<_> = (0..4_usize).map(|n| (node(n as u32), n * 100..n * 100 + 100)).collect();
+    // Every helper calls a job that every node must take part in.
+    let chunks = pool.broadcast(|_| {
+        let job = Job::new(0, 400).location(Location::PerNode(all.clone())).steal(Steal::Never);
+        let caller = thread::current().id();
+        job.run(&pool, |chunk| {
+            let helper = pool.current_helper().map(|helper| helper.node);
+            // A caller whose pinning was refused may be on another node than its own.
+            assert!(helper == chunk.node || thread::current().id() == caller, "{chunk:?}");
+        })
+        .map(|report| report.chunks)
+    });
+    for count in chunks {
+        assert!(count? >= 4);
+    }
     Ok(())
 }
 

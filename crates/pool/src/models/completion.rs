@@ -8,7 +8,7 @@ use loom::thread;
 
 use super::check;
 use crate::completion::{Completion, Countdown, Remaining};
-use crate::sync::Mutex;
+use crate::sync::{Mutex, current};
 use crate::worker::wait;
 
 /// A pointer that a model passes to its threads.
@@ -41,18 +41,34 @@ struct JoinFrame {
 
 #[test]
 fn a_waiter_sees_the_result_and_frees_the_frame() {
-    check(|| {
+    join(|| ());
+}
+
+#[test]
+fn a_waiter_that_is_unparked_for_no_reason_sees_the_result() {
+    // The token makes it look at the state once more while it is registered.
+    join(|| current().unpark());
+}
+
+/// Lends out one piece of work and waits for it, after `first`.
+fn join(first: fn()) {
+    check(move || {
         let frame = Shared::new(JoinFrame { result: UnsafeCell::new(0), done: Completion::new() });
         let lent = frame.clone();
         let thief = thread::spawn(move || {
             let frame = lent.get();
             // SAFETY: the frame is alive until completion.
-            unsafe { (*frame).result.with_mut(|result| *result = 7) };
+            let result = unsafe { &(*frame).result };
+            // SAFETY: loom checks that nobody else has the cell.
+            result.with_mut(|result| unsafe { *result = 7 });
+            // SAFETY: the frame is alive until completion.
+            let done = unsafe { &raw const (*frame).done };
             // SAFETY: [alive] the owner waits for completion. [once] only here.
-            unsafe { Completion::complete(&raw const (*frame).done) };
+            unsafe { Completion::complete(done) };
         });
         // SAFETY: the owner frees the frame at the end only.
         let owner = unsafe { &mut *frame.get() };
+        first();
         wait(&owner.done, || false);
         // SAFETY: loom checks that nobody else has the cell.
         assert_eq!(owner.result.with(|result| unsafe { *result }), 7);
@@ -79,9 +95,13 @@ fn an_owner_sees_all_parts_and_frees_the_frame() {
             thread::spawn(move || {
                 let frame = lent.get();
                 // SAFETY: the frame is alive until all parts are given up.
-                unsafe { (*frame).results[part].with_mut(|result| *result = 7) };
+                let result = unsafe { &(&(*frame).results)[part] };
+                // SAFETY: loom checks that nobody else has the cell.
+                result.with_mut(|result| unsafe { *result = 7 });
+                // SAFETY: the frame is alive until all parts are given up.
+                let parts = unsafe { &raw const (*frame).parts };
                 // SAFETY: [part] each thread has one.
-                unsafe { Countdown::part_done(&raw const (*frame).parts) };
+                unsafe { Countdown::part_done(parts) };
             })
         });
         // SAFETY: the owner frees the frame at the end only.

@@ -6,6 +6,7 @@
 
 mod completion;
 mod pool;
+mod shutdown;
 mod sleep;
 
 /// Tries every order of steps with at most two preemptions, or as many as `LOOM_MAX_PREEMPTIONS` says.

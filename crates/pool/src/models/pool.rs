@@ -7,6 +7,7 @@ use std::sync::{Arc, LazyLock};
 
 use firsttouch_topology::{NodeId, Topology};
 use loom::cell::UnsafeCell;
+use loom::sync::{Condvar, Mutex};
 use loom::thread::{self, JoinHandle};
 
 use super::check;
@@ -20,7 +21,7 @@ use crate::team::{Ask, fork};
 use crate::worker::{Worker, enter};
 
 static TOPOLOGY: LazyLock<Arc<Topology>> = LazyLock::new(|| {
-    Arc::new(Topology::synthetic("node:1 core:2 pu:1").expect("it is in the grammar"))
+    Arc::new(Topology::synthetic("node:2 core:256 pu:1").expect("it is in the grammar"))
 });
 
 /// Helpers that run as they do in a pool.
@@ -30,10 +31,16 @@ struct Model {
 }
 
 impl Model {
+    /// Starts helpers on one node.
     fn new(helpers: usize) -> Self {
-        let deques: Vec<_> = (0..helpers).map(|_| Deque::new()).collect();
+        Self::on_nodes(&vec![0; helpers])
+    }
+
+    /// Starts one helper on each of these nodes, which ascend.
+    fn on_nodes(nodes: &[u32]) -> Self {
+        let deques: Vec<_> = nodes.iter().map(|_| Deque::new()).collect();
         let start = |(index, deque): (usize, &Deque)| Started {
-            helper: Helper { index, node: NodeId::new(0), pinned: Pinned::None },
+            helper: Helper { index, node: NodeId::new(nodes[index]), pinned: Pinned::None },
             thread: Thread::default(),
             stealer: deque.stealer(),
         };
@@ -45,7 +52,8 @@ impl Model {
                 let shared = Arc::clone(&shared);
                 thread::spawn(move || {
                     handle.adopt();
-                    helper::run(&Worker::new(shared, deque, 0, Some(index)), index);
+                    let node = shared.place_of_node(index);
+                    helper::run(&Worker::new(shared, deque, node, Some(index)), index);
                 })
             });
         Self { threads: threads.collect(), shared }
@@ -153,6 +161,28 @@ fn a_spawned_closure_runs_before_shutdown_ends() {
 }
 
 #[test]
+fn two_spawned_closures_that_need_each_other_both_run() {
+    check(|| {
+        let model = Model::new(2);
+        let met = Arc::new((Mutex::new(0), Condvar::new()));
+        for _ in 0..2 {
+            let met = Arc::clone(&met);
+            // Where one helper sleeps on while the other waits here, loom finds a deadlock.
+            task::spawn(&model.shared, move || {
+                let (count, changed) = &*met;
+                let mut count = count.lock().expect("nobody panics with it");
+                *count += 1;
+                changed.notify_all();
+                while *count < 2 {
+                    count = changed.wait(count).expect("nobody panics with it");
+                }
+            });
+        }
+        model.shut_down();
+    });
+}
+
+#[test]
 fn a_join_gets_both_results() {
     check(|| {
         let model = Model::new(1);
@@ -161,20 +191,75 @@ fn a_join_gets_both_results() {
     });
 }
 
+/// Something that happens once, and that others wait for without the pool's knowledge.
+#[derive(Clone)]
+struct Event(Arc<(Mutex<bool>, Condvar)>);
+
+impl Event {
+    fn new() -> Self {
+        Self(Arc::new((Mutex::new(false), Condvar::new())))
+    }
+
+    fn happens(&self) {
+        *self.0.0.lock().expect("nobody panics with it") = true;
+        self.0.1.notify_all();
+    }
+
+    fn wait(&self) {
+        let mut happened = self.0.0.lock().expect("nobody panics with it");
+        while !*happened {
+            happened = self.0.1.wait(happened).expect("nobody panics with it");
+        }
+    }
+}
+
 #[test]
-fn a_broadcast_from_a_stolen_half_reaches_the_helper_that_waits() {
+fn a_helper_that_waits_serves_a_call_that_requires_it() {
     check(|| {
         let model = Model::new(2);
         let shared = &model.shared;
+        let (task_started, half_stolen) = (Event::new(), Event::new());
         let all = || {
+            half_stolen.happens();
             enter(shared, |worker| {
                 let required = shared.others_on_node(0, worker.helper);
                 let asks = std::iter::once(Ask { node: 0, required, optional: 0 });
                 fork(worker, asks, &|_| (), || ())
             })
         };
-        let (a, b) = enter(shared, |worker| task::join(worker, || 1, all));
-        assert!(a == 1 && (2..=3).contains(&b));
+        enter(shared, |worker| {
+            // A helper runs the task, the other steals the second half, and
+            // the first then waits for a call that requires the first.
+            task::scope(worker, |scope| {
+                scope.spawn(|_| {
+                    task_started.happens();
+                    let halves =
+                        enter(shared, |worker| task::join(worker, || half_stolen.wait(), all));
+                    assert_eq!(halves, ((), 2));
+                });
+                task_started.wait();
+            });
+        });
+        model.shut_down();
+    });
+}
+
+#[test]
+fn a_helper_woken_for_a_job_that_takes_an_invitation_instead_wakes_another() {
+    check(|| {
+        let model = Model::on_nodes(&[0, 1]);
+        let ran = Event::new();
+        let job = || {
+            let ran = ran.clone();
+            task::spawn(&model.shared, move || ran.happens());
+        };
+        enter(&model.shared, |worker| {
+            // The first node's helper waits in the call for the job, so only
+            // the other node's helper can run it.
+            let work = |_| ran.wait();
+            let asks = std::iter::once(Ask { node: 0, required: 1, optional: 0 });
+            fork(worker, asks, &work, job);
+        });
         model.shut_down();
     });
 }

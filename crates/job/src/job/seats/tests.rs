@@ -56,10 +56,10 @@ fn without_stealing_each_part_has_a_thread_that_must_come() {
     let shares: Vec<_> = (0..4).map(|site| demand(100, 99, site, 4)).collect();
     let caller = outside(2, &shares);
     let seating = seat(&shares, &[4; 4], &caller, limits(16, 99, Steal::Never));
-    assert_eq!(seating.required, [1, 1, 0, 1]);
+    assert_eq!(seating.required, [true, true, false, true]);
     assert_eq!(seating.duty, [false, false, true, false]);
     let stealing = seat(&shares, &[4; 4], &caller, limits(16, 99, Steal::Anywhere));
-    assert_eq!(stealing.required, [0; 4], "the caller never waits for one to start");
+    assert_eq!(stealing.required, [false; 4], "the caller never waits for one to start");
     assert_eq!(stealing.duty, [true; 4]);
 }
 
@@ -84,9 +84,10 @@ fn fewer_threads_than_parts_leave_parts_to_the_nearest_thread() {
     // The caller and one helper, for the largest part that has no thread.
     let two = seat(&shares, &[4; 4], &caller, limits(2, 99, Steal::Never));
     assert_eq!(two.seats, [vec![], vec![], vec![], vec![3]]);
-    assert_eq!(two.adopted, [None, None, Some(3), None]);
+    let (caller, last) = (Some(Adopter::Caller), Some(Adopter::Site(3)));
+    assert_eq!(two.adopted, [None, caller, last, None]);
     assert_eq!(two.duty, [true, true, false, false]);
-    assert_eq!(two.required, [0, 0, 0, 1]);
+    assert_eq!(two.required, [false, false, false, true]);
 }
 
 #[test]
@@ -95,7 +96,7 @@ fn a_caller_far_from_all_parts_takes_none_unless_it_may_steal() {
     let caller = outside(0, &shares);
     let never = seat(&shares, &[4; 3], &caller, limits(2, 99, Steal::Never));
     assert_eq!((never.caller, never.total()), (None, 2));
-    assert_eq!((never.required[1], never.duty[0]), (1, false));
+    assert_eq!((never.required[1], never.duty[0]), (true, false));
     let stealing = seat(&shares, &[4; 3], &caller, limits(2, 99, Steal::Anywhere));
     assert_eq!((stealing.caller, stealing.total()), (Some(0), 2));
 }
@@ -126,7 +127,7 @@ fn one_helper_node_serves_several_parts_in_turn() {
         Caller { site: None, is_helper: false, serves: vec![false; 2], nearest: vec![0, 1] };
     let seating = seat(&shares, &[4], &caller, limits(4, 99, Steal::Never));
     assert_eq!(seating.threads, [1, 3]);
-    assert_eq!(seating.required, [1], "one that comes does both");
+    assert_eq!(seating.required, [true], "one that comes does both");
 }
 
 #[derive(Clone, Debug)]
@@ -197,15 +198,15 @@ proptest! {
             prop_assert!(seats.len() + usize::from(calls) <= helpers[site]);
             let works = seating.caller.is_some() && caller.site == Some(site);
             prop_assert!(seats.len() + usize::from(works) <= limits.per_site);
-            prop_assert!(seating.required[site] <= seats.len());
+            prop_assert!(!seating.required[site] || !seats.is_empty());
             for &share in seats {
                 prop_assert!(shares[share].serving.contains(&site), "helpers begin with what they serve");
             }
         }
         for (share, demand) in shares.iter().enumerate() {
-            let comes = |site: usize| seating.required[site] > 0;
+            let comes = |site: usize| seating.required[site];
             let served = demand.serving.iter().any(|&site| comes(site));
-            let adopted = seating.adopted[share].is_some_and(comes);
+            let adopted = matches!(seating.adopted[share], Some(Adopter::Site(site)) if comes(site));
             prop_assert!(seating.duty[share] || served || adopted, "nobody sees to share {}", share);
             let seats = seating.seats.iter().flatten().filter(|&&seat| seat == share).count();
             let caller = usize::from(seating.caller == Some(share));
@@ -217,7 +218,7 @@ proptest! {
             }
         } else {
             prop_assert!(seating.caller.is_some());
-            prop_assert!(seating.required.iter().all(|&required| required == 0));
+            prop_assert!(!seating.required.contains(&true));
         }
     }
 }
