@@ -8,7 +8,7 @@ use loom::thread;
 
 use super::check;
 use crate::completion::{Completion, Countdown, Remaining};
-use crate::sync::Mutex;
+use crate::sync::{Mutex, current};
 use crate::worker::wait;
 
 /// A pointer that a model passes to its threads.
@@ -41,7 +41,18 @@ struct JoinFrame {
 
 #[test]
 fn a_waiter_sees_the_result_and_frees_the_frame() {
-    check(|| {
+    join(|| ());
+}
+
+#[test]
+fn a_waiter_that_is_unparked_for_no_reason_sees_the_result() {
+    // The token makes it look at the state once more while it is registered.
+    join(|| current().unpark());
+}
+
+/// Lends out one piece of work and waits for it, after `first`.
+fn join(first: fn()) {
+    check(move || {
         let frame = Shared::new(JoinFrame { result: UnsafeCell::new(0), done: Completion::new() });
         let lent = frame.clone();
         let thief = thread::spawn(move || {
@@ -57,6 +68,7 @@ fn a_waiter_sees_the_result_and_frees_the_frame() {
         });
         // SAFETY: the owner frees the frame at the end only.
         let owner = unsafe { &mut *frame.get() };
+        first();
         wait(&owner.done, || false);
         // SAFETY: loom checks that nobody else has the cell.
         assert_eq!(owner.result.with(|result| unsafe { *result }), 7);
