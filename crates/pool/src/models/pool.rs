@@ -21,7 +21,7 @@ use crate::team::{Ask, fork};
 use crate::worker::{Worker, enter};
 
 static TOPOLOGY: LazyLock<Arc<Topology>> = LazyLock::new(|| {
-    Arc::new(Topology::synthetic("node:1 core:2 pu:1").expect("it is in the grammar"))
+    Arc::new(Topology::synthetic("node:2 core:256 pu:1").expect("it is in the grammar"))
 });
 
 /// Helpers that run as they do in a pool.
@@ -31,10 +31,16 @@ struct Model {
 }
 
 impl Model {
+    /// Starts helpers on one node.
     fn new(helpers: usize) -> Self {
-        let deques: Vec<_> = (0..helpers).map(|_| Deque::new()).collect();
+        Self::on_nodes(&vec![0; helpers])
+    }
+
+    /// Starts one helper on each of these nodes, which ascend.
+    fn on_nodes(nodes: &[u32]) -> Self {
+        let deques: Vec<_> = nodes.iter().map(|_| Deque::new()).collect();
         let start = |(index, deque): (usize, &Deque)| Started {
-            helper: Helper { index, node: NodeId::new(0), pinned: Pinned::None },
+            helper: Helper { index, node: NodeId::new(nodes[index]), pinned: Pinned::None },
             thread: Thread::default(),
             stealer: deque.stealer(),
         };
@@ -46,7 +52,8 @@ impl Model {
                 let shared = Arc::clone(&shared);
                 thread::spawn(move || {
                     handle.adopt();
-                    helper::run(&Worker::new(shared, deque, 0, Some(index)), index);
+                    let node = shared.place_of_node(index);
+                    helper::run(&Worker::new(shared, deque, node, Some(index)), index);
                 })
             });
         Self { threads: threads.collect(), shared }
@@ -185,7 +192,7 @@ fn a_join_gets_both_results() {
 }
 
 #[test]
-fn a_broadcast_from_a_stolen_half_reaches_the_helper_that_waits() {
+fn a_helper_that_waits_serves_a_call_that_requires_it() {
     check(|| {
         let model = Model::new(2);
         let shared = &model.shared;
@@ -196,8 +203,44 @@ fn a_broadcast_from_a_stolen_half_reaches_the_helper_that_waits() {
                 fork(worker, asks, &|_| (), || ())
             })
         };
-        let (a, b) = enter(shared, |worker| task::join(worker, || 1, all));
-        assert!(a == 1 && (2..=3).contains(&b));
+        enter(shared, |worker| {
+            // Where a helper runs the task and the other steals the second
+            // half, the first waits for a call that waits for the first.
+            task::scope(worker, |scope| {
+                scope.spawn(|_| {
+                    let (a, b) = enter(shared, |worker| task::join(worker, || 1, all));
+                    assert!(a == 1 && (2..=3).contains(&b));
+                });
+            });
+        });
+        model.shut_down();
+    });
+}
+
+#[test]
+fn a_helper_woken_for_a_job_that_takes_an_invitation_instead_wakes_another() {
+    check(|| {
+        let model = Model::on_nodes(&[0, 1]);
+        let ran = Arc::new((Mutex::new(false), Condvar::new()));
+        let job = || {
+            let ran = Arc::clone(&ran);
+            task::spawn(&model.shared, move || {
+                *ran.0.lock().expect("nobody panics with it") = true;
+                ran.1.notify_all();
+            });
+        };
+        enter(&model.shared, |worker| {
+            // The first node's helper waits in the call for the job, so only
+            // the other node's helper can run it.
+            let work = |_| {
+                let mut has_run = ran.0.lock().expect("nobody panics with it");
+                while !*has_run {
+                    has_run = ran.1.wait(has_run).expect("nobody panics with it");
+                }
+            };
+            let asks = std::iter::once(Ask { node: 0, required: 1, optional: 0 });
+            fork(worker, asks, &work, job);
+        });
         model.shut_down();
     });
 }
