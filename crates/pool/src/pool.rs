@@ -1,6 +1,7 @@
 //! The pool, and what it can run.
 
 use std::fmt;
+use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
@@ -10,6 +11,7 @@ use crate::builder::PoolBuilder;
 use crate::call::Arrival;
 use crate::error::PoolError;
 use crate::helper::Helper;
+use crate::panic::{catch, discard};
 use crate::pin::KeptCaller;
 use crate::shared::Shared;
 use crate::sync::UnsafeCell;
@@ -105,6 +107,19 @@ impl Pool {
     /// ```
     pub fn broadcast<R: Send>(&self, f: impl Fn(&Member<'_>) -> R + Sync) -> Vec<R> {
         let results = Results::new(self.shared.helpers.len());
+        let ended = catch(|| self.broadcast_into(&results, f));
+        match ended {
+            Ok(()) => results.into_vec(),
+            Err(payload) => {
+                // Not while the payload unwinds: a second panic would abort.
+                results.discard();
+                resume_unwind(payload)
+            }
+        }
+    }
+
+    /// Runs `f` on every helper once, and puts each result in its place.
+    fn broadcast_into<R: Send>(&self, results: &Results<R>, f: impl Fn(&Member<'_>) -> R + Sync) {
         enter(&self.shared, |worker| {
             let share = |helper, is_caller| {
                 let result = f(&Member::new(&self.shared, helper, Some(helper), is_caller));
@@ -126,7 +141,6 @@ impl Pool {
                 }
             });
         });
-        results.into_vec()
     }
 
     /// Runs two closures, perhaps at once, and returns both results.
@@ -304,6 +318,11 @@ impl<R> Results<R> {
             // SAFETY: [own].
             unsafe { *place = Some(result) }
         });
+    }
+
+    /// Drops every result; no panic of their destructors comes out.
+    fn discard(self) {
+        self.0.into_iter().for_each(discard);
     }
 
     fn into_vec(self) -> Vec<R> {

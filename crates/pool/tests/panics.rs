@@ -183,6 +183,29 @@ fn a_result_that_panics_in_drop_does_not_hide_the_panic_of_the_other_half() {
 }
 
 #[test]
+fn results_that_panic_in_drop_do_not_hide_the_panic_of_a_scope_or_a_broadcast() {
+    // In a process of its own: a second panic during the first would abort it.
+    watched("results_that_panic_in_drop_do_not_hide_the_panic_of_a_scope_or_a_broadcast", || {
+        let pool = pool_of(3);
+        let scope = || {
+            pool.scope(|scope| {
+                scope.spawn(|_| panic_any(1_u32));
+                Sour
+            })
+        };
+        assert_eq!(number_of(scope), 1);
+        let broadcast = || {
+            pool.broadcast(|member| match member.index() {
+                0 => panic_any(2_u32),
+                _ => Sour,
+            })
+        };
+        assert_eq!(number_of(broadcast), 2);
+        still_works(&pool);
+    });
+}
+
+#[test]
 fn a_spawned_closures_panic_goes_to_the_handler() {
     let (sender, receiver) = mpsc::channel();
     let pool = Pool::builder()
