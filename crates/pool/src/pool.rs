@@ -30,6 +30,11 @@ use crate::worker::{enter, with_current};
 ///
 /// Dropping it runs what is still queued and joins every helper; dropped in
 /// one of its own helpers, it joins the others, and that one ends by itself.
+/// So a closure given to [`Pool::spawn`] must not wait for what the dropping
+/// thread does after the drop.
+///
+/// A child that `fork` makes has none of the helpers: a pool that it inherits
+/// is of no use there, and its drop never returns.
 pub struct Pool {
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
@@ -283,9 +288,12 @@ impl Drop for Pool {
     fn drop(&mut self) {
         self.shared.shut_down();
         let current = thread::current().id();
-        for helper in self.threads.drain(..).filter(|helper| helper.thread().id() != current) {
-            // A helper catches every panic, so it ends well.
-            let _ = helper.join();
+        for (index, thread) in self.threads.drain(..).enumerate() {
+            if thread.thread().id() != current {
+                self.shared.wait_for_end_of(index);
+                // A helper catches every panic, so it ends well.
+                let _ = thread.join();
+            }
         }
         tracing::debug!(helpers = self.shared.helpers.len(), "pool stopped");
     }

@@ -257,8 +257,7 @@ fn round(nodes: usize, helpers: usize, seed: u64) {
                 let before = affinity::current().ok();
                 for seed in seeds(OUTSIDE + group) {
                     let (forest, running) = (Arc::clone(forest), running.clone());
-                    // Only for the pool that outlives the closure's own frame: dropping the
-                    // other one in a helper waits for closures that may still call this one.
+                    // The last closure to end may drop both pools, in a helper of the first.
                     Arc::clone(&forest).pools[0].spawn(move || {
                         forest.grow_one(seed);
                         drop(forest);

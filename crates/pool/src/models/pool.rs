@@ -86,6 +86,7 @@ impl Model {
     /// Ends the helpers, as dropping a pool does.
     fn shut_down(self) {
         self.shared.shut_down();
+        (0..self.threads.len()).for_each(|helper| self.shared.wait_for_end_of(helper));
         self.threads.into_iter().for_each(|thread| thread.join().expect("a helper ends"));
     }
 }
