@@ -203,15 +203,15 @@ impl Shared {
 
     /// Hands a panic that no caller waits for to the panic handler.
     pub(crate) fn handle_panic(&self, payload: Payload) {
-        let handled = catch(|| match &self.panic_handler {
-            Some(handler) => handler(payload),
+        match &self.panic_handler {
+            Some(handler) => discard(catch(|| handler(payload))),
             None => {
                 let message = message(&payload);
-                tracing::warn!(message, "a spawned closure panicked");
+                // A subscriber is user code: its panic must not drop the payload.
+                discard(catch(|| tracing::warn!(message, "a spawned closure panicked")));
                 discard(payload);
             }
-        });
-        discard(handled);
+        }
     }
 
     /// Tells the helpers to end when no work is left.

@@ -231,6 +231,40 @@ fn a_helper_outlives_a_spawned_closures_panic_without_a_handler() {
     still_works(&pool);
 }
 
+/// A subscriber that panics at every warning.
+struct PanicsAtWarnings;
+
+impl tracing::Subscriber for PanicsAtWarnings {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+        *metadata.level() == tracing::Level::WARN
+    }
+
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn event(&self, _: &tracing::Event<'_>) {
+        panic_any(Sour);
+    }
+
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+    fn enter(&self, _: &tracing::span::Id) {}
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+#[test]
+fn a_subscriber_that_panics_at_a_panic_ends_no_helper() {
+    // In a process of its own, for a subscriber of its own.
+    watched("a_subscriber_that_panics_at_a_panic_ends_no_helper", || {
+        tracing::subscriber::set_global_default(PanicsAtWarnings).expect("there is no other");
+        let pool = pool_of(1);
+        pool.spawn(|| panic_any(Sour));
+        pool.spawn(|| panic!("as the test wants"));
+        still_works(&pool);
+    });
+}
+
 #[test]
 fn nested_calls_unwind_one_by_one() {
     let pool = pool_of(2);
