@@ -192,12 +192,36 @@ fn a_join_gets_both_results() {
     });
 }
 
+/// Something that happens once, and that others wait for without the pool's knowledge.
+#[derive(Clone)]
+struct Event(Arc<(Mutex<bool>, Condvar)>);
+
+impl Event {
+    fn new() -> Self {
+        Self(Arc::new((Mutex::new(false), Condvar::new())))
+    }
+
+    fn happens(&self) {
+        *self.0.0.lock().expect("nobody panics with it") = true;
+        self.0.1.notify_all();
+    }
+
+    fn wait(&self) {
+        let mut happened = self.0.0.lock().expect("nobody panics with it");
+        while !*happened {
+            happened = self.0.1.wait(happened).expect("nobody panics with it");
+        }
+    }
+}
+
 #[test]
 fn a_helper_that_waits_serves_a_call_that_requires_it() {
     check(|| {
         let model = Model::new(2);
         let shared = &model.shared;
+        let (task_started, half_stolen) = (Event::new(), Event::new());
         let all = || {
+            half_stolen.happens();
             enter(shared, |worker| {
                 let required = shared.others_on_node(0, worker.helper);
                 let asks = std::iter::once(Ask { node: 0, required, optional: 0 });
@@ -205,13 +229,16 @@ fn a_helper_that_waits_serves_a_call_that_requires_it() {
             })
         };
         enter(shared, |worker| {
-            // Where a helper runs the task and the other steals the second
-            // half, the first waits for a call that waits for the first.
+            // A helper runs the task, the other steals the second half, and
+            // the first then waits for a call that requires the first.
             task::scope(worker, |scope| {
                 scope.spawn(|_| {
-                    let (a, b) = enter(shared, |worker| task::join(worker, || 1, all));
-                    assert!(a == 1 && (2..=3).contains(&b));
+                    task_started.happens();
+                    let halves =
+                        enter(shared, |worker| task::join(worker, || half_stolen.wait(), all));
+                    assert_eq!(halves, ((), 2));
                 });
+                task_started.wait();
             });
         });
         model.shut_down();
@@ -222,23 +249,15 @@ fn a_helper_that_waits_serves_a_call_that_requires_it() {
 fn a_helper_woken_for_a_job_that_takes_an_invitation_instead_wakes_another() {
     check(|| {
         let model = Model::on_nodes(&[0, 1]);
-        let ran = Arc::new((Mutex::new(false), Condvar::new()));
+        let ran = Event::new();
         let job = || {
-            let ran = Arc::clone(&ran);
-            task::spawn(&model.shared, move || {
-                *ran.0.lock().expect("nobody panics with it") = true;
-                ran.1.notify_all();
-            });
+            let ran = ran.clone();
+            task::spawn(&model.shared, move || ran.happens());
         };
         enter(&model.shared, |worker| {
             // The first node's helper waits in the call for the job, so only
             // the other node's helper can run it.
-            let work = |_| {
-                let mut has_run = ran.0.lock().expect("nobody panics with it");
-                while !*has_run {
-                    has_run = ran.1.wait(has_run).expect("nobody panics with it");
-                }
-            };
+            let work = |_| ran.wait();
             let asks = std::iter::once(Ask { node: 0, required: 1, optional: 0 });
             fork(worker, asks, &work, job);
         });
