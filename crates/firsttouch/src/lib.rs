@@ -98,8 +98,8 @@ pub use firsttouch_pool as pool;
 pub use firsttouch_topology as topology;
 
 pub use firsttouch_job::{
-    Chunk, InitPages, InitReport, Job, JobError, JobReport, Location, NodeReport, PageInit,
-    Placement, Steal,
+    Binding, Chunk, InitPages, InitReport, Job, JobError, JobReport, Location, NodeReport,
+    PageInit, Placement, Plan, PlanError, PolicyUse, Steal,
 };
 pub use firsttouch_memory::{
     HugePageSize, MemoryError, PageSize, Pod, Policy, Region, RegionBuilder, Residency,

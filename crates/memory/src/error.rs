@@ -43,8 +43,8 @@ pub enum MemoryError {
     },
     /// The pools of hugetlb pages cannot cover the region.
     #[error(
-        "{needed} huge pages of {size} are needed and {free} are free and unreserved{}; raise \
-         /sys/kernel/mm/hugepages/hugepages-{}kB/nr_hugepages", Pools(.pools), .size.bytes() >> 10
+        "{needed} huge pages of {size} are needed and {free} are free and unreserved{}; {}",
+        Pools(.pools), Remedy(*.size, .free >= .needed)
     )]
     HugePagesShort {
         /// The page size asked for.
@@ -220,6 +220,10 @@ fn meaning(call: &str, errno: Option<i32>) -> &'static str {
             "the process locks all its memory, and the limit on locked memory (RLIMIT_MEMLOCK) is \
              reached"
         }
+        ("madvise(MADV_NOHUGEPAGE)", Some(libc::EAGAIN | libc::ENOMEM)) => {
+            "transparent huge pages cannot be switched off for the region, as the limit on mappings \
+             (vm.max_map_count) is reached"
+        }
         ("madvise(MADV_POPULATE_WRITE)", Some(libc::ENOMEM)) => {
             "no memory was left for a page, by the machine, the cgroup or the range's policy"
         }
@@ -276,5 +280,45 @@ impl fmt::Display for Pools<'_> {
             write!(f, "{}on node {node}: {free}", if index == 0 { " (" } else { ", " })?;
         }
         if self.0.is_empty() { Ok(()) } else { write!(f, ")") }
+    }
+}
+
+/// Writes what would let a region of huge pages be mapped.
+///
+/// The flag says that the pools have as many pages as are needed, and still the kernel refused.
+struct Remedy(HugePageSize, bool);
+
+impl fmt::Display for Remedy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(size, enough) = self;
+        if *enough {
+            f.write_str(
+                "so a limit stands in the way: on the nodes of this process (its cpuset or \
+                 policy), on its cgroup (hugetlb.*.rsvd.max) or on its address space (RLIMIT_AS)",
+            )
+        } else {
+            let kib = size.bytes() >> 10;
+            write!(f, "raise /sys/kernel/mm/hugepages/hugepages-{kib}kB/nr_hugepages")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pool_is_to_be_raised_only_where_it_is_short() {
+        let short = |needed, free| MemoryError::HugePagesShort {
+            size: HugePageSize::MIB_2,
+            needed,
+            free,
+            pools: vec![(NodeId::new(0), free)],
+            source: io::Error::from_raw_os_error(libc::ENOMEM),
+        };
+        let advice = "hugepages-2048kB/nr_hugepages";
+        assert!(short(4, 3).to_string().contains(advice));
+        let limited = short(4, 4).to_string();
+        assert!(!limited.contains(advice) && limited.contains("RLIMIT_AS"), "{limited}");
     }
 }

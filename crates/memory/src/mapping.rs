@@ -5,7 +5,10 @@ use std::ptr::NonNull;
 
 use rustix::mm::{Advice, MapFlags};
 
-use crate::page_size::{huge_page_pools, huge_page_sizes, transparent_huge_page_bytes};
+use crate::page_size::{
+    huge_page_pools, huge_page_sizes, transparent_huge_page_bytes,
+    transparent_huge_pages_come_unasked,
+};
 use crate::{HugePageSize, MemoryError, PageSize, sys};
 
 /// Where a mapping is and what it is made of.
@@ -102,9 +105,14 @@ impl Mapping {
         let base = sys::map_anonymous(mapped, flags).map_err(map_error)?;
         let page_size = PageSize::Base;
         let mapping = Self { extent: Extent { base, len, mapped, page_size, page_bytes } };
-        if let Err(error) = mapping.advise(Advice::LinuxNoHugepage) {
+        match mapping.advise(Advice::LinuxNoHugepage) {
+            Ok(()) => {}
+            // At the limit on mappings the kernel has no room for a mapping of its own advice.
+            Err(error) if transparent_huge_pages_come_unasked() => {
+                return Err(MemoryError::from_call("madvise(MADV_NOHUGEPAGE)", None, error));
+            }
             // A kernel without transparent huge pages does not know the advice, nor need it.
-            tracing::trace!(%error, "transparent huge pages are not switched off");
+            Err(error) => tracing::debug!(%error, "transparent huge pages are not switched off"),
         }
         Ok(mapping)
     }
@@ -144,7 +152,7 @@ impl Mapping {
 
     fn huge(len: usize, size: HugePageSize) -> Result<Self, MemoryError> {
         let available = huge_page_sizes();
-        if available.as_ref().is_some_and(|sizes| !sizes.contains(&size)) {
+        if cannot_be_had(size, available.as_deref()) {
             let available = available.unwrap_or_default();
             return Err(MemoryError::NoHugePagesOfSize { size, available });
         }
@@ -192,6 +200,14 @@ fn map_error(source: std::io::Error) -> MemoryError {
     MemoryError::from_call("mmap", None, source)
 }
 
+/// Returns whether the kernel has no hugetlb pages of a size; `available` are those that it lists.
+///
+/// Where it lists none, the mapping shows it, but for pages of 1 byte: their
+/// flags are those of the kernel's default size, which would be granted.
+fn cannot_be_had(size: HugePageSize, available: Option<&[HugePageSize]>) -> bool {
+    size.bytes() <= sys::page_bytes() || available.is_some_and(|sizes| !sizes.contains(&size))
+}
+
 /// Rounds a length up to whole pages, within what a slice can have.
 fn whole_pages(len: usize, page_bytes: usize) -> Result<usize, MemoryError> {
     len.checked_next_multiple_of(page_bytes)
@@ -202,6 +218,18 @@ fn whole_pages(len: usize, page_bytes: usize) -> Result<usize, MemoryError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_huge_page_is_larger_than_a_base_page_even_where_nothing_lists_sizes() {
+        let size = |bytes| HugePageSize::new(bytes).expect("it is a power of two");
+        for bytes in [1, 128, sys::page_bytes()] {
+            assert!(cannot_be_had(size(bytes), None), "{bytes}");
+            assert!(cannot_be_had(size(bytes), Some(&[size(bytes)])), "{bytes}");
+        }
+        assert!(!cannot_be_had(HugePageSize::GIB_1, None));
+        assert!(!cannot_be_had(HugePageSize::GIB_1, Some(&[HugePageSize::GIB_1])));
+        assert!(cannot_be_had(HugePageSize::GIB_1, Some(&[])));
+    }
 
     #[test]
     fn lengths_near_the_maximum_do_not_overflow() {

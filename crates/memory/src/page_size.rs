@@ -137,16 +137,7 @@ pub(crate) fn transparent_huge_page_bytes() -> Result<usize, MemoryError> {
                  sysfs is not mounted"
             ))
         })?;
-    // Since Linux 6.8 each size has a mode of its own, `inherit` by default.
-    let own_mode = format!("{TRANSPARENT}/hugepages-{}kB/enabled", bytes >> 10);
-    let general_mode = format!("{TRANSPARENT}/enabled");
-    let (file, modes) = match read(&own_mode) {
-        Some(modes) if chosen(&modes) != Some("inherit") => (own_mode, modes),
-        _ => {
-            let modes = read(&general_mode).unwrap_or_default();
-            (general_mode, modes)
-        }
-    };
+    let (file, modes) = transparent_modes(bytes);
     if chosen(&modes) == Some("never") {
         return Err(unavailable(format!("{file} says never; madvise or always would give them")));
     }
@@ -156,6 +147,26 @@ pub(crate) fn transparent_huge_page_bytes() -> Result<usize, MemoryError> {
         ));
     }
     Ok(bytes)
+}
+
+/// Returns the file that says when huge pages of a size are used, and what it says.
+fn transparent_modes(bytes: usize) -> (String, String) {
+    // Since Linux 6.8 each size has a mode of its own, `inherit` by default.
+    let own_mode = format!("{TRANSPARENT}/hugepages-{}kB/enabled", bytes >> 10);
+    let general_mode = format!("{TRANSPARENT}/enabled");
+    match read(&own_mode) {
+        Some(modes) if chosen(&modes) != Some("inherit") => (own_mode, modes),
+        _ => {
+            let modes = read(&general_mode).unwrap_or_default();
+            (general_mode, modes)
+        }
+    }
+}
+
+/// Returns whether the kernel may use transparent huge pages where nothing advises it to.
+pub(crate) fn transparent_huge_pages_come_unasked() -> bool {
+    transparent_huge_page_bytes()
+        .is_ok_and(|bytes| chosen(&transparent_modes(bytes).1) == Some("always"))
 }
 
 /// Returns the word in brackets of a sysfs file such as `always [madvise] never`.

@@ -50,7 +50,10 @@ pub enum Policy {
     Preferred(NodeId),
     /// These nodes where they have room, else others; since Linux 5.15.
     PreferredMany(NodeSet),
-    /// Page by page over these nodes, by the page's offset in the mapping.
+    /// Page by page over these nodes in turn.
+    ///
+    /// The kernel counts base and transparent huge pages by their address, so
+    /// the range's first page need not be the first node's.
     Interleave(NodeSet),
     /// Over these nodes by the weights in `/sys/kernel/mm/mempolicy`; since Linux 6.9.
     WeightedInterleave(NodeSet),

@@ -3,6 +3,8 @@
 use std::fs::{self, File};
 use std::io;
 use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use crate::mapping::Extent;
 use crate::sys::{self, OptionalCall, PageRun};
@@ -101,34 +103,31 @@ pub(crate) struct HugeShare {
 }
 
 impl HugeShare {
-    /// Reads the share from `/proc/self/smaps`; none where that cannot be read.
+    /// Returns the share as `/proc/self/smaps` gives it; none where that cannot be read.
+    ///
+    /// The kernel looks at all that the process has mapped whenever that file
+    /// is read. So that many small parts of a region do not pay for the whole
+    /// of it each, they share what was read a moment ago.
     pub(crate) fn of_range(extent: &Extent, pages: &Range<usize>) -> Self {
+        static LATEST: Mutex<Option<Smaps>> = Mutex::new(None);
         let address = |offset: usize| extent.at(offset).addr().get() as u64;
         let addresses = address(pages.start)..address(pages.end);
-        match fs::read_to_string("/proc/self/smaps") {
-            Ok(smaps) => Self::parse(&smaps, &addresses),
+        let mut latest = LATEST.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_small = pages.len() < extent.mapped / Smaps::REUSE as usize;
+        if let Some(smaps) = latest.as_ref().filter(|smaps| is_small && smaps.is_believed()) {
+            let share = smaps.share(&addresses);
+            // The region may be younger than what was read.
+            if share.resident != 0 {
+                return share;
+            }
+        }
+        match Smaps::read() {
+            Ok(smaps) => latest.insert(smaps).share(&addresses),
             Err(error) => {
                 tracing::debug!(%error, "/proc/self/smaps cannot be read; huge pages count as base");
                 Self::default()
             }
         }
-    }
-
-    fn parse(smaps: &str, addresses: &Range<u64>) -> Self {
-        let mut share = Self::default();
-        let mut inside = false;
-        for line in smaps.lines() {
-            if let Some(mapping) = mapping_header(line) {
-                inside = mapping.start < addresses.end && addresses.start < mapping.end;
-            } else if inside {
-                if let Some(bytes) = field(line, "Rss:") {
-                    share.resident += bytes;
-                } else if let Some(bytes) = field(line, "AnonHugePages:") {
-                    share.huge += bytes;
-                }
-            }
-        }
-        share
     }
 
     /// Returns how many of so many present bytes are huge, in whole huge pages.
@@ -141,6 +140,57 @@ impl HugeShare {
         // At most `present`, so it fits.
         let huge = huge as u64;
         huge - huge % huge_page
+    }
+}
+
+/// What `/proc/self/smaps` said of the process's mappings.
+#[derive(Debug)]
+struct Smaps {
+    mappings: Vec<(Range<u64>, HugeShare)>,
+    read_at: Instant,
+    took: Duration,
+}
+
+impl Smaps {
+    /// How many times as long as it took to read it is believed: reading is then a small part of all work.
+    const REUSE: u32 = 16;
+
+    fn read() -> io::Result<Self> {
+        let start = Instant::now();
+        let mappings = Self::parse(&fs::read_to_string("/proc/self/smaps")?);
+        let read_at = Instant::now();
+        Ok(Self { mappings, read_at, took: read_at - start })
+    }
+
+    fn is_believed(&self) -> bool {
+        self.read_at.elapsed() < self.took.saturating_mul(Self::REUSE)
+    }
+
+    fn parse(smaps: &str) -> Vec<(Range<u64>, HugeShare)> {
+        let mut mappings: Vec<(Range<u64>, HugeShare)> = Vec::new();
+        for line in smaps.lines() {
+            if let Some(addresses) = mapping_header(line) {
+                mappings.push((addresses, HugeShare::default()));
+            } else if let Some((_, share)) = mappings.last_mut() {
+                if let Some(bytes) = field(line, "Rss:") {
+                    share.resident = bytes;
+                } else if let Some(bytes) = field(line, "AnonHugePages:") {
+                    share.huge = bytes;
+                }
+            }
+        }
+        mappings
+    }
+
+    /// Returns the share in the mappings that the addresses meet.
+    fn share(&self, addresses: &Range<u64>) -> HugeShare {
+        let met =
+            |mapping: &Range<u64>| mapping.start < addresses.end && addresses.start < mapping.end;
+        let met = self.mappings.iter().filter(|(mapping, _)| met(mapping));
+        met.fold(HugeShare::default(), |sum, (_, share)| HugeShare {
+            huge: sum.huge.saturating_add(share.huge),
+            resident: sum.resident.saturating_add(share.resident),
+        })
     }
 }
 
@@ -171,14 +221,25 @@ Rss:                1024 kB
 AnonHugePages:         0 kB
 ";
 
+    fn smaps(took: Duration) -> Smaps {
+        Smaps { mappings: Smaps::parse(SMAPS), read_at: Instant::now(), took }
+    }
+
+    #[test]
+    fn what_was_read_is_believed_for_as_long_as_reading_was_dear() {
+        assert!(!smaps(Duration::ZERO).is_believed());
+        assert!(smaps(Duration::from_secs(1 << 20)).is_believed());
+    }
+
     #[test]
     fn the_share_is_of_the_mappings_that_the_range_meets() {
-        let first = HugeShare::parse(SMAPS, &(0x7f00_0000_0000..0x7f00_0000_1000));
+        let smaps = smaps(Duration::ZERO);
+        let first = smaps.share(&(0x7f00_0000_0000..0x7f00_0000_1000));
         assert_eq!(first, HugeShare { huge: 2 << 20, resident: 4 << 20 });
         assert_eq!(first.of_present(4 << 20, 2 << 20), 2 << 20);
-        let both = HugeShare::parse(SMAPS, &(0x7f00_003f_f000..0x7f00_0050_0000));
+        let both = smaps.share(&(0x7f00_003f_f000..0x7f00_0050_0000));
         assert_eq!(both, HugeShare { huge: 2 << 20, resident: 5 << 20 });
-        let neither = HugeShare::parse(SMAPS, &(0x1000..0x2000));
+        let neither = smaps.share(&(0x1000..0x2000));
         assert_eq!(neither.of_present(4096, 2 << 20), 0);
     }
 

@@ -287,6 +287,10 @@ impl Region {
     /// Pages that the kernel does not take back are overwritten with zeros
     /// where they are: hugetlb pages before Linux 5.18, and locked pages.
     ///
+    /// Before Linux 6.9 hugetlb pages that are given back are no longer
+    /// reserved: where somebody else has taken the pool's last ones meanwhile,
+    /// [`Region::populate`] fails, and a plain access raises SIGBUS.
+    ///
     /// # Errors
     ///
     /// - [`MemoryError::Misaligned`] for the range.

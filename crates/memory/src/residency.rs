@@ -96,7 +96,8 @@ impl Residency {
     /// Visits the sizes of the pages that map the present memory: bytes per page, then bytes.
     ///
     /// Sizes ascend. Before Linux 6.7 the share of transparent huge pages in a
-    /// part of a region is estimated from the share in the whole mapping.
+    /// part of a region is estimated from the share in the whole mapping, now
+    /// or, for a small part, a moment ago.
     pub fn page_sizes(&self) -> impl Iterator<Item = (usize, u64)> + '_ {
         self.page_sizes.iter().map(|(&page, &bytes)| (page, bytes))
     }

@@ -1,4 +1,4 @@
-//! Where the NUMA calls are refused, as container engines do, everything else works.
+//! Where calls are refused: the NUMA ones, as container engines do, everything else works.
 
 mod common;
 
@@ -9,15 +9,16 @@ use common::skipped;
 use firsttouch_memory::{MemoryError, Policy, Region, ThreadPolicy};
 use firsttouch_topology::NodeId;
 
-/// Has the kernel answer the NUMA calls of the calling thread with an errno from now on.
-fn refuse_numa_calls(errno: i32) -> io::Result<()> {
-    let calls =
-        [libc::SYS_mbind, libc::SYS_get_mempolicy, libc::SYS_set_mempolicy, libc::SYS_move_pages];
+const NUMA_CALLS: [libc::c_long; 4] =
+    [libc::SYS_mbind, libc::SYS_get_mempolicy, libc::SYS_set_mempolicy, libc::SYS_move_pages];
+
+/// Has the kernel answer some calls of the calling thread with an errno from now on.
+fn refuse(calls: &[libc::c_long], errno: i32) -> io::Result<()> {
     let statement =
         |code: u32, value: u32| libc::sock_filter { code: code as u16, jt: 0, jf: 0, k: value };
     // The call's number is the first word of what a filter sees.
     let mut program = vec![statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0)];
-    for (index, call) in calls.into_iter().enumerate() {
+    for (index, &call) in calls.iter().enumerate() {
         // On a match, over the comparisons that are left and the permission.
         let mut compare = statement(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, call as u32);
         compare.jt = (calls.len() - index) as u8;
@@ -39,7 +40,7 @@ fn refuse_numa_calls(errno: i32) -> io::Result<()> {
 }
 
 fn regions_work_without_numa_calls(errno: i32) -> Result<(), MemoryError> {
-    if let Err(error) = refuse_numa_calls(errno) {
+    if let Err(error) = refuse(&NUMA_CALLS, errno) {
         skipped("refused NUMA calls", &error);
         return Ok(());
     }
@@ -74,6 +75,49 @@ fn refused_calls_are_told_and_regions_still_work() -> Result<(), MemoryError> {
     for errno in [libc::EPERM, libc::ENOSYS] {
         // A filter is its thread's, and goes with it.
         let checked = thread::spawn(move || regions_work_without_numa_calls(errno));
+        checked.join().expect("the thread's assertions hold")?;
+    }
+    Ok(())
+}
+
+/// Returns whether the kernel uses transparent huge pages where nothing advises it to.
+fn huge_pages_come_unasked() -> bool {
+    let folder = std::path::Path::new("/sys/kernel/mm/transparent_hugepage");
+    let text = |file: &str| std::fs::read_to_string(folder.join(file)).unwrap_or_default();
+    let bytes: usize = text("hpage_pmd_size").trim().parse().unwrap_or(0);
+    let own = text(&format!("hugepages-{}kB/enabled", bytes >> 10));
+    own.contains("[always]")
+        || (own.is_empty() || own.contains("[inherit]")) && text("enabled").contains("[always]")
+}
+
+fn base_pages_where_advice_is_refused(errno: i32) -> Result<(), MemoryError> {
+    if let Err(error) = refuse(&[libc::SYS_madvise], errno) {
+        skipped("refused advice", &error);
+        return Ok(());
+    }
+    match Region::builder(1).build() {
+        Err(error) if huge_pages_come_unasked() && errno == libc::EAGAIN => {
+            let named = matches!(error, MemoryError::Call { call: "madvise(MADV_NOHUGEPAGE)", .. });
+            assert!(named && error.to_string().contains("vm.max_map_count"), "{error}");
+        }
+        Err(error) if huge_pages_come_unasked() => assert!(error.is_refused(), "{error}"),
+        built => {
+            assert!(
+                !huge_pages_come_unasked(),
+                "its pages may be huge, and it says that they are not"
+            );
+            let mut region = built?;
+            region.as_mut_slice()[0] = 1;
+            assert_eq!(region.as_slice(), [1]);
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_region_of_base_pages_is_one_or_an_error() -> Result<(), MemoryError> {
+    for errno in [libc::EAGAIN, libc::EPERM] {
+        let checked = thread::spawn(move || base_pages_where_advice_is_refused(errno));
         checked.join().expect("the thread's assertions hold")?;
     }
     Ok(())

@@ -99,7 +99,7 @@ pub struct HugePagePool {
     pub page_bytes: u64,
     /// Pages in the pool.
     pub total: u64,
-    /// Pages that nobody has yet.
+    /// Pages that hold nothing yet; mappings may have reserved some of them.
     pub free: u64,
     /// Pages beyond the persistent pool, taken by overcommit.
     pub surplus: u64,

@@ -9,6 +9,7 @@ mod command;
 mod hwloc;
 mod layering;
 mod msrv;
+mod numa_lab;
 mod page_init;
 mod project;
 mod recorded;
@@ -46,6 +47,11 @@ const STEPS: &[Step] = &[
         name: "bench-page-init",
         what: "a small page-init benchmark, its record sound",
         run: page_init::check,
+    },
+    Step {
+        name: "numa-lab",
+        what: "placement on emulated machines with several nodes",
+        run: numa_lab::check,
     },
 ];
 

@@ -1,9 +1,9 @@
 //! What every boot needs, and the boots themselves.
 
+use std::collections::VecDeque;
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -59,15 +59,22 @@ impl Lab {
         filter: &[String],
         jobs: usize,
     ) -> anyhow::Result<Vec<Booted>> {
-        let pairs: Vec<_> = self
+        let mut pairs: Vec<_> = self
             .kernels
             .iter()
             .flat_map(|kernel| machines.iter().map(move |machine| (kernel.0, machine)))
             .collect();
-        let next = AtomicUsize::new(0);
+        pairs.sort_by_key(|(_, machine)| machine.cpu_count());
+        let pairs = Mutex::new(VecDeque::from(pairs));
         let booted = Mutex::new(Vec::new());
-        let work = || {
-            while let Some(&(kernel, machine)) = pairs.get(next.fetch_add(1, Ordering::Relaxed)) {
+        // One at a time takes the largest that is left and the others the smallest: two machines
+        // with far more CPUs than this one has would starve each other.
+        let take = |largest: bool| {
+            let mut pairs = pairs.lock().expect("no boot panics");
+            if largest { pairs.pop_back() } else { pairs.pop_front() }
+        };
+        let work = |largest: bool| {
+            while let Some((kernel, machine)) = take(largest) {
                 let task = Task::Cases(filter.to_vec());
                 let result = self.boot(machine.clone(), kernel, task);
                 let result = result.and_then(|boot| boot.run(self.emulator.command(), self.limit));
@@ -75,13 +82,13 @@ impl Lab {
             }
         };
         thread::scope(|scope| {
-            for _ in 0..jobs.min(pairs.len()) {
-                scope.spawn(work);
+            for job in 0..jobs {
+                scope.spawn(move || work(job == 0));
             }
         });
         let mut booted = booted.into_inner().expect("no boot panics");
         let place = |of: &Machine| machines.iter().position(|m| m.name == of.name);
-        booted.sort_by_key(|(_, machine, _)| place(machine));
+        booted.sort_by_key(|(kernel, machine, _)| (place(machine), kernel.to_string()));
         booted.into_iter().map(|(_, _, result)| result).collect()
     }
 

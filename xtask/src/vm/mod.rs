@@ -61,7 +61,7 @@ pub(crate) struct Args {
     jobs: Option<std::num::NonZeroUsize>,
 
     /// How many seconds a guest may take before it is killed.
-    #[arg(long, value_name = "SECONDS", default_value_t = 300)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 600)]
     limit: u64,
 
     /// The Debian mirror to fetch from; the one that this machine's apt names unless given.
@@ -79,10 +79,9 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         list(&machines);
         return Ok(ExitCode::SUCCESS);
     }
-    let quick = || QUICK.map(str::to_owned).to_vec();
     let chosen = match (args.all, args.quick) {
         (true, _) => machines,
-        (_, true) => machine::named(&machines, &quick())?,
+        (_, true) => machine::named(&machines, &QUICK.map(str::to_owned))?,
         _ => machine::named(&machines, &args.machine)?,
     };
     let kernels = match args.kernel.as_slice() {
@@ -90,15 +89,16 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         [] => vec![Kernel::V6_1],
         given => given.to_vec(),
     };
-    let lab = Lab::open(&kernels, args.mirror.as_deref(), Duration::from_secs(args.limit))?;
+    let limit = Duration::from_secs(args.limit);
+    let jobs = args.jobs.map_or_else(all_cpus, Into::into);
+    let lab = Lab::open(&kernels, args.mirror.as_deref(), limit)?;
     if args.shell {
         for machine in chosen {
             lab.shell(machine, kernels[0])?;
         }
         return Ok(ExitCode::SUCCESS);
     }
-    let jobs = args.jobs.or_else(|| std::thread::available_parallelism().ok());
-    let boots = lab.run_all(&chosen, &args.filter, jobs.map_or(1, Into::into))?;
+    let boots = lab.run_all(&chosen, &args.filter, jobs)?;
     print(table::report(&boots).trim_end());
     let ran = boots.iter().any(|boot| !boot.cases.is_empty());
     anyhow::ensure!(ran, "no case was run: no name contains {}", args.filter.join(" or "));
@@ -106,6 +106,10 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         true => Ok(ExitCode::SUCCESS),
         false => Ok(ExitCode::FAILURE),
     }
+}
+
+fn all_cpus() -> usize {
+    std::thread::available_parallelism().map_or(1, Into::into)
 }
 
 fn list(machines: &[Machine]) {

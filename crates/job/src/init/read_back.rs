@@ -96,6 +96,10 @@ pub(crate) fn read_back(
     }
     let Counts { residency, mut placed, local } =
         total.into_inner().unwrap_or_else(PoisonError::into_inner);
+    if residency.not_present() > 0 {
+        let pages = residency.not_present();
+        tracing::debug!(pages, "the kernel names no node for some pages that were initialised");
+    }
     if let Some(even) = &layout.even {
         let most = even.most_per_node().div_ceil(residency.page_bytes()) as u64;
         let nodes = even.nodes().iter();

@@ -69,25 +69,32 @@ pub struct InitPages {
 }
 
 impl InitPages {
-    /// Returns all pages of the region, present or not.
+    /// Returns all pages of the region, those included that the kernel names no node for.
+    ///
+    /// Just initialised, all pages have a place. But pages that the kernel has
+    /// swapped out meanwhile count as not present, and on kernels around 6.1
+    /// also those that automatic NUMA balancing is watching.
     #[must_use]
     pub fn total(&self) -> u64 {
         self.residency.present() + self.residency.not_present()
     }
 
-    /// Returns the share of pages that lie where the placement meant, from 0 to 1.
+    /// Returns the share of pages that lie where the placement meant, from 0 to 1, of those that the kernel names a node for.
     #[must_use]
     pub fn placed_share(&self) -> f64 {
-        share(self.placed, self.total())
+        self.share(self.placed)
     }
 
-    /// Returns the share of pages that are local to the CPU that initialised them, from 0 to 1.
+    /// Returns the share of pages that are local to the CPU that initialised them, from 0 to 1, of those that the kernel names a node for.
     #[must_use]
     pub fn local_share(&self) -> f64 {
-        share(self.local, self.total())
+        self.share(self.local)
     }
-}
 
-fn share(part: u64, of: u64) -> f64 {
-    if of == 0 { 1.0 } else { part as f64 / of as f64 }
+    fn share(&self, part: u64) -> f64 {
+        match self.residency.present() {
+            0 => 0.0,
+            present => part as f64 / present as f64,
+        }
+    }
 }

@@ -32,7 +32,9 @@ fn check_pages(report: &InitReport) {
     // A kernel that does not tell is as well; the live test machines do.
     let Some(pages) = &report.pages else { return };
     let base = pages.residency.page_bytes();
-    assert_eq!(pages.residency.not_present(), 0, "{report:?}");
+    // With several nodes, the kernel may be watching pages to balance them.
+    let nodes = Topology::discover().map_or(0, |topology| topology.nodes().len());
+    assert!(nodes > 1 || pages.residency.not_present() == 0, "{report:?}");
     assert!(pages.total() as usize >= report.bytes.div_ceil(base), "{report:?}");
     assert!(pages.placed <= pages.total() && pages.local <= pages.total());
 }
@@ -195,7 +197,7 @@ fn bound_placement_on_the_live_machine_puts_all_pages_where_they_are_meant() -> 
         Err(error) => return Err(error.into()),
     };
     if let Some(pages) = report.pages {
-        assert_eq!(pages.placed, pages.total());
+        assert_eq!(pages.placed_share(), 1.0);
     }
     Ok(())
 }

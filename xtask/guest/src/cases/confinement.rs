@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 
 use anyhow::ensure;
-use firsttouch::{Pool, Topology};
+use firsttouch::{Pinned, Pool, Topology};
 use firsttouch_guest::machine::Machine;
 
 use crate::case::{Case, Given, skip};
-use crate::condition::{Condition, Version, cpuset_v1_is_missing, interleaved_over};
+use crate::condition::{Answer, Call, Condition, Version, cpuset_v1_is_missing, interleaved_over};
 
 pub(super) const CASES: &[Case] = &[
     Case {
@@ -32,6 +32,14 @@ pub(super) const CASES: &[Case] = &[
         name: "a_process_with_a_cpu_quota_knows_it",
         given: |_| Given::Conditions(vec![Condition::CpuQuota { hundredths: 150 }]),
         check: knows_its_quota,
+    },
+    Case {
+        name: "a_pool_whose_pinning_is_refused_says_so_and_works",
+        given: |_| {
+            let (call, answer) = (Call::SchedSetaffinity, Answer::NotAllowed);
+            Given::Conditions(vec![Condition::Filtered { call, answer }])
+        },
+        check: refused_pinning,
     },
     Case {
         name: "an_inherited_interleave_policy_is_kept",
@@ -98,6 +106,16 @@ fn knows_its_quota(machine: &Machine) -> anyhow::Result<()> {
     let parallelism = topology.allowed().parallelism().get();
     let expected = (machine.online_cpus as usize).min(2);
     ensure!(parallelism == expected, "{parallelism} threads at once; {expected} can run");
+    Ok(())
+}
+
+fn refused_pinning(_: &Machine) -> anyhow::Result<()> {
+    let pool = Pool::new()?;
+    let pinned: Vec<_> = pool.helpers().iter().map(|helper| helper.pinned).collect();
+    let refused = pinned.iter().all(|pinned| *pinned == Pinned::Refused);
+    ensure!(refused, "sched_setaffinity is filtered, and helpers are {pinned:?}");
+    let came = pool.broadcast(|_| ()).len();
+    ensure!(came == pinned.len(), "{came} helpers of {} took part", pinned.len());
     Ok(())
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, ensure};
+use firsttouch::memory::ThreadPolicy;
 use firsttouch::topology::affinity;
 use firsttouch::{CpuId, HugePageSize, MemoryError, NodeId, PageSize, Policy, Region};
 use firsttouch_guest::machine::Machine;
@@ -66,6 +67,22 @@ pub(super) const CASES: &[Case] = &[
             Given::Conditions(vec![Condition::Filtered { call, answer }])
         },
         check: refused_mbind,
+    },
+    Case {
+        name: "a_refused_set_mempolicy_is_an_error_that_says_so",
+        given: |_| {
+            let (call, answer) = (Call::SetMempolicy, Answer::NotAllowed);
+            Given::Conditions(vec![Condition::Filtered { call, answer }])
+        },
+        check: refused_set_mempolicy,
+    },
+    Case {
+        name: "a_refused_reading_back_is_an_error_that_says_so",
+        given: |_| {
+            let (call, answer) = (Call::MovePages, Answer::NoSuchCall);
+            Given::Conditions(vec![Condition::Filtered { call, answer }])
+        },
+        check: refused_reading_back,
     },
     Case {
         name: "preferred_memory_spills_where_its_node_is_full",
@@ -174,6 +191,22 @@ fn refused_mbind(machine: &Machine) -> anyhow::Result<()> {
     let present = region.residency(0..BYTES)?.present();
     ensure!(present == (BYTES / PAGE) as u64, "{present} pages are present");
     Ok(())
+}
+
+fn refused_set_mempolicy(_: &Machine) -> anyhow::Result<()> {
+    match ThreadPolicy::set(&Policy::Local) {
+        Err(error) if error.is_refused() => Ok(()),
+        other => anyhow::bail!("set_mempolicy is filtered, and there came {other:?}"),
+    }
+}
+
+fn refused_reading_back(_: &Machine) -> anyhow::Result<()> {
+    let mut region = Region::builder(BYTES).build()?;
+    region.populate(0..BYTES)?;
+    match region.residency(0..BYTES) {
+        Err(error) if error.is_refused() => Ok(()),
+        other => anyhow::bail!("move_pages is filtered, and there came {other:?}"),
+    }
 }
 
 fn spilled(machine: &Machine) -> anyhow::Result<()> {

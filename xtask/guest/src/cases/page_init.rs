@@ -19,6 +19,16 @@ pub(super) const CASES: &[Case] = &[
         check: |machine| blocked(machine, PageSize::Base),
     },
     Case {
+        name: "page_init_places_every_base_page_under_numa_balancing",
+        given: |_| Given::Conditions(vec![Condition::NumaBalancing(true)]),
+        check: |machine| blocked(machine, PageSize::Base),
+    },
+    Case {
+        name: "page_init_places_every_base_page_without_numa_balancing",
+        given: |_| Given::Conditions(vec![Condition::NumaBalancing(false)]),
+        check: |machine| blocked(machine, PageSize::Base),
+    },
+    Case {
         name: "page_init_places_every_transparent_huge_page",
         given: |_| Given::Conditions(vec![Condition::TransparentHugePages("madvise")]),
         check: |machine| blocked(machine, PageSize::Transparent),

@@ -57,8 +57,9 @@ fn take(node: usize) -> anyhow::Result<()> {
     };
     ensure!(answer == 0, "mbind is refused: {}", std::io::Error::last_os_error());
     for page in (0..STEP).step_by(4096) {
+        let byte = base.wrapping_add(page);
         // SAFETY: the byte lies in the mapping, which nothing else refers to.
-        unsafe { base.add(page).write(1) };
+        unsafe { byte.write(1) };
     }
     Ok(())
 }
