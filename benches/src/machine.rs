@@ -26,6 +26,7 @@ pub fn facts(topology: &Topology, room: &Room) -> Vec<(&'static str, String)> {
         ("nodes", nodes(topology)),
         ("load", load()),
         ("memory", memory(room)),
+        ("free memory", free_memory(room)),
         ("base pages", size::exact(topology.page_sizes().base)),
         ("transparent huge pages", transparent(topology)),
         ("huge pages", huge(topology)),
@@ -84,6 +85,15 @@ fn memory(room: &Room) -> String {
     let read = || procfs::Meminfo::from_read(File::open("/proc/meminfo").ok()?).ok();
     let total = read().map_or_else(|| UNKNOWN.to_owned(), |info| size::rounded(info.mem_total));
     format!("{total}, {} to be had ({})", size::rounded(room.available), room.bound_by)
+}
+
+fn free_memory(room: &Room) -> String {
+    let fate = if room.taken_back {
+        "goes back to the hypervisor (free page reporting): large sizes are not all warm"
+    } else {
+        "stays in this machine, as far as can be told"
+    };
+    fate.to_owned()
 }
 
 fn transparent(topology: &Topology) -> String {

@@ -20,7 +20,7 @@ use super::table;
 /// Options of `cargo xtask bench page-init`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Bytes to initialise, such as 512MiB or 4GiB [default: what fits, at most 8GiB].
+    /// Bytes to initialise, such as 512MiB or 4GiB [default: what fits and stays warm, at most 8GiB].
     #[arg(long, value_name = "SIZE", value_parser = size_in_bytes)]
     size: Option<ByteSize>,
 
