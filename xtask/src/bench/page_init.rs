@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use bytesize::ByteSize;
 use firsttouch::{PageSize, Pool, Topology};
 use firsttouch_benches::page_init::{CannotBeHad, Outcome, Pages, Suite};
@@ -54,6 +54,12 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     // Whatever can be refused is refused before minutes are spent.
     let json = args.json.as_deref().map(|file| Record::prepare(file, Format::Json)).transpose()?;
     let csv = args.csv.as_deref().map(|file| Record::prepare(file, Format::Csv)).transpose()?;
+    if let (Some(json), Some(csv)) = (&json, &csv) {
+        ensure!(
+            !json.replaces(csv),
+            "--json and --csv name the same file, of which one record would be lost; name two"
+        );
+    }
     let topology = Arc::new(Topology::discover().context("cannot read this machine")?);
     let room = Room::read(&topology)?;
     let bytes = size_to_measure(args, &topology, &room)?;
@@ -152,7 +158,10 @@ fn print_header(suite: &Suite, pool: &Pool, room: &Room, left_out: &[CannotBeHad
     facts.extend([
         ("helpers", format!("{} ({nodes})", pool.helpers().len())),
         ("serial, (0)", "one thread writes zeros through a fresh mapping".to_owned()),
-        ("node%, (threads)", "of each node's CPUs, the caller included".to_owned()),
+        (
+            "node%, (threads)",
+            "of the helpers of the node with the most, the caller included".to_owned(),
+        ),
         ("speedup", "share of the serial row's time that was saved".to_owned()),
         ("time", "from the fresh mapping until the slowest node's last page; median".to_owned()),
         ("warm", "each repetition first populates and frees as much as it measures".to_owned()),
@@ -206,6 +215,16 @@ mod tests {
         assert_eq!(args.pages, [Pages::Thp, Pages::Base]);
         assert_eq!(args.reps.get(), 2);
         assert_eq!(parse(&[]).expect("every option has a default").reps.get(), 5);
+    }
+
+    #[test]
+    fn two_records_in_one_file_are_refused_before_anything_is_measured() {
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        let file = folder.path().join("rows").display().to_string();
+        let same = folder.path().join(".").join("rows").display().to_string();
+        let args = parse(&["--json", &file, "--csv", &same]).expect("each is a path");
+        let error = run(&args).expect_err("one would replace the other");
+        assert!(error.to_string().contains("name two"), "{error:#}");
     }
 
     #[test]
