@@ -24,6 +24,9 @@ const MIN_STACK: usize = 64 << 10;
 /// A quarter of what an address can name, in bytes: the arithmetic of every C library stays in range.
 const MAX_STACK: usize = usize::MAX / 4;
 
+/// `PID_MAX_LIMIT` of 64-bit kernels: no kernel runs more threads.
+const MAX_HELPERS: usize = 4 << 20;
+
 /// Chooses a pool's CPUs, its helpers and how they are pinned.
 ///
 /// # Examples
@@ -137,8 +140,8 @@ impl PoolBuilder {
     /// # Errors
     ///
     /// [`PoolError`] where the machine cannot be read, where the nodes or CPUs
-    /// do not exist or leave none that is allowed, where the stack size or a
-    /// thread's name cannot be had, and where the system refuses to start a
+    /// do not exist or leave none that is allowed, where the stack size, a
+    /// thread's name or so many helpers cannot be had, and where the system refuses to start a
     /// thread. Nothing is left behind then.
     ///
     /// # Panics
@@ -175,7 +178,12 @@ impl PoolBuilder {
                 spread(parallelism.min(cpus.iter().sum()), &cpus)
             }
         };
-        let mut plans = Vec::new();
+        // Before anything is planned for each, which could take all memory.
+        let wanted = counts.iter().fold(0, |all: usize, &count| all.saturating_add(count));
+        if wanted > MAX_HELPERS {
+            return Err(PoolError::TooManyHelpers { wanted, max: MAX_HELPERS });
+        }
+        let mut plans = Vec::with_capacity(wanted);
         for ((node, cpus), count) in nodes.into_iter().zip(counts) {
             let singly = one_per_core_first(topology, &cpus);
             let places = singly.into_iter().cycle().map(|cpu| match self.pin {

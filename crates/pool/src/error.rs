@@ -41,6 +41,14 @@ pub enum PoolError {
         /// The CPUs that the builder's nodes and CPUs have in common.
         chosen: CpuSet,
     },
+    /// More helpers than any kernel runs threads.
+    #[error("{wanted} helpers are more than any kernel runs threads; at most {max} can be had")]
+    TooManyHelpers {
+        /// How many were to be started; all that can be counted where they are more.
+        wanted: usize,
+        /// The most that is accepted.
+        max: usize,
+    },
     /// The stack size cannot hold a helper, or cannot be mapped.
     #[error("a stack of {bytes} bytes is out of range: {min} to {max} bytes can be had")]
     StackSize {

@@ -58,6 +58,8 @@ pub(crate) fn run(worker: &Worker, helper: usize) {
             }
         }
     }
+    // SAFETY: [once] this helper's loop ends here, and once.
+    unsafe { shared.ended(helper) };
 }
 
 /// Looks for work: own deque, own node's board, own node's injector and deques, then other nodes by distance.

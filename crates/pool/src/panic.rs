@@ -48,10 +48,14 @@ impl FirstPanic {
         discard(surplus);
     }
 
+    /// Takes the kept panic, if there is one.
+    pub(crate) fn take(&self) -> Option<Payload> {
+        self.0.lock().take()
+    }
+
     /// Resumes the kept panic, if there is one, on the calling thread.
     pub(crate) fn resume(&self) {
-        let payload = self.0.lock().take();
-        if let Some(payload) = payload {
+        if let Some(payload) = self.take() {
             resume_unwind(payload);
         }
     }

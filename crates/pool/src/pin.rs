@@ -50,13 +50,19 @@ impl Place {
             Self::Node(node, cpus) => (Pinned::Node(*node), cpus.clone()),
             Self::Cpu(cpu) => (Pinned::Cpu(*cpu), CpuSet::from_iter([*cpu])),
         };
+        let before = affinity::current();
         let set = match self {
             Self::Cpu(cpu) => pin_to_cpu(*cpu),
             _ => affinity::set_current(&cpus).is_ok(),
         };
         // The kernel leaves out CPUs that a cpuset forbids, and says nothing.
         let granted = set && affinity::current().is_ok_and(|current| current == cpus);
-        if granted { pinned } else { Pinned::Refused }
+        if granted {
+            return pinned;
+        }
+        // What it did in part is undone: a helper that was refused runs unpinned.
+        let _ = before.and_then(|before| affinity::set_current(&before));
+        Pinned::Refused
     }
 }
 

@@ -1,6 +1,7 @@
 //! The pool, and what it can run.
 
 use std::fmt;
+use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
@@ -10,6 +11,7 @@ use crate::builder::PoolBuilder;
 use crate::call::Arrival;
 use crate::error::PoolError;
 use crate::helper::Helper;
+use crate::panic::{catch, discard};
 use crate::pin::KeptCaller;
 use crate::shared::Shared;
 use crate::sync::UnsafeCell;
@@ -28,6 +30,11 @@ use crate::worker::{enter, with_current};
 ///
 /// Dropping it runs what is still queued and joins every helper; dropped in
 /// one of its own helpers, it joins the others, and that one ends by itself.
+/// So a closure given to [`Pool::spawn`] must not wait for what the dropping
+/// thread does after the drop.
+///
+/// A child that `fork` makes has none of the helpers: a pool that it inherits
+/// is of no use there, and its drop never returns.
 pub struct Pool {
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
@@ -105,6 +112,19 @@ impl Pool {
     /// ```
     pub fn broadcast<R: Send>(&self, f: impl Fn(&Member<'_>) -> R + Sync) -> Vec<R> {
         let results = Results::new(self.shared.helpers.len());
+        let ended = catch(|| self.broadcast_into(&results, f));
+        match ended {
+            Ok(()) => results.into_vec(),
+            Err(payload) => {
+                // Not while the payload unwinds: a second panic would abort.
+                results.discard();
+                resume_unwind(payload)
+            }
+        }
+    }
+
+    /// Runs `f` on every helper once, and puts each result in its place.
+    fn broadcast_into<R: Send>(&self, results: &Results<R>, f: impl Fn(&Member<'_>) -> R + Sync) {
         enter(&self.shared, |worker| {
             let share = |helper, is_caller| {
                 let result = f(&Member::new(&self.shared, helper, Some(helper), is_caller));
@@ -126,7 +146,6 @@ impl Pool {
                 }
             });
         });
-        results.into_vec()
     }
 
     /// Runs two closures, perhaps at once, and returns both results.
@@ -269,9 +288,12 @@ impl Drop for Pool {
     fn drop(&mut self) {
         self.shared.shut_down();
         let current = thread::current().id();
-        for helper in self.threads.drain(..).filter(|helper| helper.thread().id() != current) {
-            // A helper catches every panic, so it ends well.
-            let _ = helper.join();
+        for (index, thread) in self.threads.drain(..).enumerate() {
+            if thread.thread().id() != current {
+                self.shared.wait_for_end_of(index);
+                // A helper catches every panic, so it ends well.
+                let _ = thread.join();
+            }
         }
         tracing::debug!(helpers = self.shared.helpers.len(), "pool stopped");
     }
@@ -304,6 +326,11 @@ impl<R> Results<R> {
             // SAFETY: [own].
             unsafe { *place = Some(result) }
         });
+    }
+
+    /// Drops every result; no panic of their destructors comes out.
+    fn discard(self) {
+        self.0.into_iter().for_each(discard);
     }
 
     fn into_vec(self) -> Vec<R> {

@@ -9,6 +9,7 @@ use firsttouch_topology::{CpuId, NodeId, Topology};
 
 use crate::board::{Board, Invitation, Looking};
 use crate::call::CallRef;
+use crate::completion::Completion;
 use crate::deque::{Deque, Injector, Stealer};
 use crate::helper::Helper;
 use crate::panic::{Payload, catch, discard};
@@ -17,6 +18,7 @@ use crate::sleep::Sleep;
 use crate::steal::{nearest, rotated, victim_order};
 use crate::sync::{Mutex, RwLock, Thread};
 use crate::task::JobRef;
+use crate::worker::wait;
 
 /// What becomes of a panic that no caller waits for.
 pub(crate) type PanicHandler = Box<dyn Fn(Payload) + Send + Sync>;
@@ -34,6 +36,8 @@ pub(crate) struct Shared {
     nearest: Vec<(NodeId, usize)>,
     panic_handler: Option<PanicHandler>,
     pub(crate) shutdown: Shutdown,
+    /// Completed by each helper when it has left its loop; waited for by the pool's dropper.
+    ended: Box<[Completion]>,
 }
 
 /// One node's helpers and their work.
@@ -100,6 +104,7 @@ impl Shared {
             nearest: nearest(&topology, &ids),
             sleep: Sleep::new(nodes.len()),
             topology,
+            ended: helpers.iter().map(|_| Completion::new()).collect(),
             helpers: helpers.into(),
             threads: threads.into(),
             nodes: nodes.into(),
@@ -198,21 +203,40 @@ impl Shared {
 
     /// Hands a panic that no caller waits for to the panic handler.
     pub(crate) fn handle_panic(&self, payload: Payload) {
-        let handled = catch(|| match &self.panic_handler {
-            Some(handler) => handler(payload),
+        match &self.panic_handler {
+            Some(handler) => discard(catch(|| handler(payload))),
             None => {
                 let message = message(&payload);
-                tracing::warn!(message, "a spawned closure panicked");
+                // A subscriber is user code: its panic must not drop the payload.
+                discard(catch(|| tracing::warn!(message, "a spawned closure panicked")));
                 discard(payload);
             }
-        });
-        discard(handled);
+        }
     }
 
     /// Tells the helpers to end when no work is left.
     pub(crate) fn shut_down(&self) {
         self.shutdown.begin();
         self.sleep.wake_all();
+    }
+
+    /// Waits until a helper has left its loop, after [`Shared::shut_down`].
+    ///
+    /// Unlike the join of its thread, which has little left to do then, this is
+    /// a wait as any other: a helper of another pool comes to calls that
+    /// require it meanwhile.
+    pub(crate) fn wait_for_end_of(&self, helper: usize) {
+        wait(&self.ended[helper], || false);
+    }
+
+    /// Tells whoever drops the pool that a helper has left its loop.
+    ///
+    /// # Safety
+    ///
+    /// - `[once]` Only the helper itself calls this, once.
+    pub(crate) unsafe fn ended(&self, helper: usize) {
+        // SAFETY: [alive] the caller's reference keeps all of this alive. [once] by [once].
+        unsafe { Completion::complete(&raw const self.ended[helper]) };
     }
 }
 

@@ -87,6 +87,21 @@ fn stack_sizes_out_of_range_and_names_with_zero_bytes_are_refused() {
 }
 
 #[test]
+fn more_helpers_than_a_kernel_has_threads_are_refused() {
+    for (wanted, in_all) in [(NonZeroUsize::MAX, usize::MAX), (nonzero(3 << 20), 6 << 20)] {
+        let error = on("node:2 core:1 pu:1").helpers_per_node(wanted).build();
+        assert!(
+            matches!(error, Err(PoolError::TooManyHelpers { wanted, .. }) if wanted == in_all),
+            "{error:?}"
+        );
+    }
+}
+
+fn nonzero(number: usize) -> NonZeroUsize {
+    NonZeroUsize::new(number).expect("a test asks for helpers")
+}
+
+#[test]
 fn a_refused_thread_ends_the_others_and_is_an_error() {
     // With 8 GiB of address space, some stacks of 1 GiB can be had, but not 64.
     let limit = "ulimit -v 8388608";
@@ -156,6 +171,19 @@ fn a_refused_pin_is_told_and_the_helper_runs() {
         assert_eq!(pool.helpers().len(), 2);
         assert!(pool.helpers().iter().all(|helper| helper.pinned == Pinned::Refused));
         assert_eq!(pool.broadcast(|member| member.index()), [0, 1]);
+    }
+}
+
+#[test]
+fn a_pin_that_is_granted_in_part_is_refused_and_undone() {
+    let present = affinity::current().expect("a thread may read its own affinity");
+    let last = present.last().expect("a thread may run somewhere");
+    // The kernel leaves out the CPU that does not exist, and says nothing.
+    let cpus: CpuSet = format!("{last},8188").parse().expect("a list of CPUs");
+    let pool = on("node:1 core:8192 pu:1").cpus(cpus).build().expect("a pool can be started");
+    assert!(pool.helpers().iter().all(|helper| helper.pinned == Pinned::Refused));
+    for mask in pool.broadcast(|_| affinity::current().expect("so may a helper")) {
+        assert_eq!(mask, present);
     }
 }
 

@@ -86,6 +86,22 @@ fn helpers_of_both_pools_require_each_other_while_they_wait() {
 }
 
 #[test]
+fn a_helper_that_drops_another_pool_comes_to_a_call_that_requires_it() {
+    watched("a_helper_that_drops_another_pool_comes_to_a_call_that_requires_it", || {
+        let pool = std::sync::Arc::new(pool_of(1));
+        for _ in 0..20 {
+            let inside = std::sync::Arc::clone(&pool);
+            pool.broadcast(|_| {
+                let (other, inside) = (pool_of(1), std::sync::Arc::clone(&inside));
+                // The drop waits for this closure, and this closure for the thread that drops.
+                other.spawn(move || assert_eq!(inside.broadcast(|member| member.index()), [0]));
+                drop(other);
+            });
+        }
+    });
+}
+
+#[test]
 fn three_pools_nest_in_a_ring() {
     watched("three_pools_nest_in_a_ring", || {
         let pools = [pool_of(1), pool_of(1), pool_of(1)];

@@ -183,6 +183,29 @@ fn a_result_that_panics_in_drop_does_not_hide_the_panic_of_the_other_half() {
 }
 
 #[test]
+fn results_that_panic_in_drop_do_not_hide_the_panic_of_a_scope_or_a_broadcast() {
+    // In a process of its own: a second panic during the first would abort it.
+    watched("results_that_panic_in_drop_do_not_hide_the_panic_of_a_scope_or_a_broadcast", || {
+        let pool = pool_of(3);
+        let scope = || {
+            pool.scope(|scope| {
+                scope.spawn(|_| panic_any(1_u32));
+                Sour
+            })
+        };
+        assert_eq!(number_of(scope), 1);
+        let broadcast = || {
+            pool.broadcast(|member| match member.index() {
+                0 => panic_any(2_u32),
+                _ => Sour,
+            })
+        };
+        assert_eq!(number_of(broadcast), 2);
+        still_works(&pool);
+    });
+}
+
+#[test]
 fn a_spawned_closures_panic_goes_to_the_handler() {
     let (sender, receiver) = mpsc::channel();
     let pool = Pool::builder()
@@ -206,6 +229,40 @@ fn a_helper_outlives_a_spawned_closures_panic_without_a_handler() {
     pool.spawn(|| panic!("as the test wants"));
     pool.spawn(|| panic_any(Sour));
     still_works(&pool);
+}
+
+/// A subscriber that panics at every warning.
+struct PanicsAtWarnings;
+
+impl tracing::Subscriber for PanicsAtWarnings {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+        *metadata.level() == tracing::Level::WARN
+    }
+
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn event(&self, _: &tracing::Event<'_>) {
+        panic_any(Sour);
+    }
+
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+    fn enter(&self, _: &tracing::span::Id) {}
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+#[test]
+fn a_subscriber_that_panics_at_a_panic_ends_no_helper() {
+    // In a process of its own, for a subscriber of its own.
+    watched("a_subscriber_that_panics_at_a_panic_ends_no_helper", || {
+        tracing::subscriber::set_global_default(PanicsAtWarnings).expect("there is no other");
+        let pool = pool_of(1);
+        pool.spawn(|| panic_any(Sour));
+        pool.spawn(|| panic!("as the test wants"));
+        still_works(&pool);
+    });
 }
 
 #[test]

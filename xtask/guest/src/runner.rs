@@ -20,7 +20,7 @@ use crate::stage::PROGRAM;
 use crate::stuck;
 
 /// A case that takes longer hangs; emulation is slow, so this is far from what any needs.
-const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT: Duration = Duration::from_secs(300);
 
 /// Where a case's own words are kept while it runs.
 const OUTPUT: &str = "/tmp/output";

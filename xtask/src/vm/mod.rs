@@ -61,7 +61,7 @@ pub(crate) struct Args {
     jobs: Option<std::num::NonZeroUsize>,
 
     /// How many seconds a guest may take before it is killed.
-    #[arg(long, value_name = "SECONDS", default_value_t = 600)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 900)]
     limit: u64,
 
     /// The Debian mirror to fetch from; the one that this machine's apt names unless given.

@@ -19,8 +19,11 @@ use crate::location::parts::{self, Share};
 pub enum Placement {
     /// One contiguous block per node, in proportion to the helpers that serve it. (the default)
     ///
-    /// The nodes are those of the pool; helpers on a node without memory serve
-    /// the nearest that has some.
+    /// The nodes are those of the pool that have memory, and those nearest to
+    /// its nodes without. Helpers on a node without memory are local to none:
+    /// they take part where a node has no local helper, or where the job may
+    /// steal ([`Steal::Anywhere`](crate::Steal::Anywhere)). The kernel leaves
+    /// such CPUs out of its own page initialisation too.
     #[default]
     Blocked,
     /// One contiguous block per node, in proportion to the nodes' memory.

@@ -118,14 +118,11 @@ impl<'p> Sites<'p> {
 
     /// The sites whose helpers run a node's chunks, and whether these are local to it.
     ///
-    /// These are the sites with CPUs local to the node, and those on nodes
-    /// without memory to use to which this node's is the nearest. Where there are
-    /// none, all sites at the least distance.
+    /// These are the sites with CPUs local to the node. Where there are none,
+    /// all sites at the least distance. Helpers without memory of their own
+    /// serve nobody else's beside its own helpers: to them it is remote.
     pub(crate) fn serving(&self, node: NodeId) -> (Vec<usize>, bool) {
-        let serves = |&site: &usize| {
-            let near = self.sites[site].node;
-            is_local(self.topology, near, node) || self.nearest_usable(near) == Some(node)
-        };
+        let serves = |&site: &usize| is_local(self.topology, self.sites[site].node, node);
         let local: Vec<usize> = (0..self.sites.len()).filter(serves).collect();
         if !local.is_empty() {
             return (local, true);
@@ -199,7 +196,7 @@ pub(crate) fn is_cpu_local(topology: &Topology, cpu: CpuId, node: NodeId) -> boo
 
 /// The nodes of a machine that have memory, or may have, and that this process may use.
 fn usable(topology: &Topology) -> NodeSet {
-    let with_memory = topology.nodes().iter().filter(|node| node.memory_total() != Some(0));
+    let with_memory = topology.nodes().iter().filter(|node| node.has_memory());
     let with_memory: NodeSet = with_memory.map(|node| node.id()).collect();
     with_memory.intersection(topology.allowed().nodes())
 }

@@ -83,7 +83,14 @@ impl Model {
         })
     }
 
-    /// Ends the helpers, as dropping a pool does.
+    /// Ends the helpers, and waits as dropping a pool does.
+    fn shut_down_and_wait(self) {
+        self.shared.shut_down();
+        (0..self.threads.len()).for_each(|helper| self.shared.wait_for_end_of(helper));
+        self.shut_down();
+    }
+
+    /// Ends the helpers.
     fn shut_down(self) {
         self.shared.shut_down();
         self.threads.into_iter().for_each(|thread| thread.join().expect("a helper ends"));
@@ -108,7 +115,7 @@ unsafe impl<T> Send for Shareable<T> {}
 
 #[test]
 fn an_idle_pool_shuts_down() {
-    check(|| Model::new(2).shut_down());
+    check(|| Model::new(2).shut_down_and_wait());
 }
 
 #[test]

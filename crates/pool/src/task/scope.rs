@@ -3,11 +3,12 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::marker::PhantomData;
+use std::panic::resume_unwind;
 use std::sync::Arc;
 
 use super::JobRef;
 use crate::completion::{Countdown, Remaining};
-use crate::panic::{FirstPanic, catch};
+use crate::panic::{FirstPanic, catch, discard};
 use crate::shared::Shared;
 use crate::sync::Mutex;
 use crate::worker::{self, Worker, wait};
@@ -143,10 +144,14 @@ pub(crate) fn scope<'scope, R>(worker: &Worker, f: impl FnOnce(&Scope<'scope>) -
     if scope.tasks.owner_done(1) == Remaining::Others {
         wait(scope.tasks.done(), || scope.run_one(worker));
     }
-    scope.panic.resume();
-    match result {
-        Ok(result) => result,
-        Err(()) => unreachable!("the body's panic is kept, so the first panic was resumed"),
+    match (result, scope.panic.take()) {
+        (Ok(result), None) => result,
+        (result, Some(payload)) => {
+            // Not while the payload unwinds: a second panic would abort.
+            discard(result);
+            resume_unwind(payload)
+        }
+        (Err(()), None) => unreachable!("the body's panic is kept, and so is the first of all"),
     }
 }
 

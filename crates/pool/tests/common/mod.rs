@@ -31,7 +31,7 @@ pub(crate) fn pool_on(nodes: usize, helpers_per_node: usize) -> Pool {
 /// The environment variable that tells a test that it runs as its own watched process.
 const WATCHED: &str = "FIRSTTOUCH_WATCHED_TEST";
 
-/// How long a watched test may take before it counts as hung; it needs a small part of it.
+/// How long a watched test may take before it counts as hung; most need a small part of it.
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// Runs `body` in a process of its own, and fails where it fails or hangs.
@@ -41,8 +41,17 @@ pub(crate) fn watched(test: &str, body: impl FnOnce()) {
     watched_under("true", test, body);
 }
 
+/// As [`watched`], for a test that may take so long.
+pub(crate) fn watched_for(limit: Duration, test: &str, body: impl FnOnce()) {
+    watch("true", limit, test, body);
+}
+
 /// As [`watched`], in a process prepared by a shell command, such as one that sets limits.
 pub(crate) fn watched_under(shell: &str, test: &str, body: impl FnOnce()) {
+    watch(shell, LIMIT, test, body);
+}
+
+fn watch(shell: &str, limit: Duration, test: &str, body: impl FnOnce()) {
     if std::env::var_os(WATCHED).is_some_and(|running| running == *test) {
         return body();
     }
@@ -54,7 +63,7 @@ pub(crate) fn watched_under(shell: &str, test: &str, body: impl FnOnce()) {
         .stdout(Stdio::piped())
         .spawn()
         .expect("the test binary can be started again");
-    let deadline = Instant::now() + LIMIT;
+    let deadline = Instant::now() + limit;
     let status = loop {
         if let Some(status) = child.try_wait().expect("a child can be waited for") {
             break status;

@@ -42,11 +42,11 @@ fn blocked_is_in_proportion_to_helpers() {
 }
 
 #[test]
-fn blocked_counts_helpers_without_memory_for_the_nearest_node() {
+fn blocked_counts_local_helpers_alone_where_there_are_some() {
     let machine = with_cpu_only_node();
     let sites = sites(&machine, &[(0, 4), (1, 4), (2, 2)]);
     let sizes = sizes(&Placement::Blocked, 100 * 4096, 4096, &sites);
-    assert_eq!(sizes, [(0, 40 * 4096), (1, 60 * 4096)]);
+    assert_eq!(sizes, [(0, 50 * 4096), (1, 50 * 4096)], "node 2's helpers are local to none");
 }
 
 #[test]

@@ -26,13 +26,15 @@ fn a_memory_only_node_is_served_by_the_helpers_of_its_local_cpus() {
 }
 
 #[test]
-fn helpers_without_memory_of_their_own_serve_the_nearest_node_that_has_some() {
+fn helpers_without_memory_of_their_own_serve_where_no_local_helper_does() {
     let machine = with_cpu_only_node();
     let sites = sites(&machine, &[(0, 4), (1, 4), (2, 2)], 0);
     assert_eq!(sites.serving(node(0)), (vec![0], true));
-    assert_eq!(sites.serving(node(1)), (vec![1, 2], true));
+    assert_eq!(sites.serving(node(1)), (vec![1], true));
     assert_eq!(sites.nearest_usable(node(2)), Some(node(1)));
     assert_eq!(sites.usable().to_string(), "0-1");
+    let sites = self::sites(&machine, &[(0, 4), (2, 2)], 0);
+    assert_eq!(sites.serving(node(1)), (vec![1], false), "node 2 is the nearest with helpers");
 }
 
 #[test]
