@@ -29,7 +29,7 @@ pub(crate) struct Args {
     pages: Vec<Pages>,
 
     /// Repetitions of every row, interleaved.
-    #[arg(long, value_name = "N", default_value = "5")]
+    #[arg(long, value_name = "N", default_value = "5", value_parser = repetitions)]
     reps: NonZeroUsize,
 
     /// Show and record each node's own time too.
@@ -48,6 +48,11 @@ pub(crate) struct Args {
 /// Reads a size; the crate's own refusals speak of how it parses, not of what to write.
 fn size_in_bytes(text: &str) -> Result<ByteSize, &'static str> {
     text.parse().map_err(|_| "a size is a number and a unit, such as 512MiB or 4GiB")
+}
+
+/// Reads a count; the standard refusal of 0 speaks of types.
+fn repetitions(text: &str) -> Result<NonZeroUsize, &'static str> {
+    text.parse().map_err(|_| "a row needs at least 1 repetition, and a whole number of them")
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
@@ -231,7 +236,9 @@ mod tests {
     fn bad_options_are_refused_with_what_would_be_right() {
         let refusal = |options: &[&str]| parse(options).expect_err("the option is wrong");
         assert!(refusal(&["--pages", "tiny"]).contains("base, thp and huge"));
-        assert!(refusal(&["--reps", "0"]).contains("--reps"));
+        for wrong in ["0", "1.5", "many"] {
+            assert!(refusal(&["--reps", wrong]).contains("at least 1 repetition"));
+        }
         assert!(refusal(&["--size", "lots"]).contains("512MiB or 4GiB"));
     }
 }
