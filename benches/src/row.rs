@@ -31,7 +31,7 @@ pub struct Row {
     pub stdev: f64,
     /// The number of repetitions.
     pub n: usize,
-    /// Base pages that were touched in one repetition.
+    /// Base pages that were touched in one repetition, and that the kernel names a node for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pages: Option<u64>,
     /// How many of them were local to the CPU that touched them, in the repetition where they were fewest.

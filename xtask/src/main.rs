@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use anyhow::Context;
 use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
@@ -50,10 +51,16 @@ fn main() -> ExitCode {
 
 /// Sends traces to standard error, filtered by `--log`, else by `RUST_LOG`, else warnings only.
 fn trace_to_stderr(filter: Option<&str>) -> anyhow::Result<()> {
+    let read = |name: &str, filter: &str| {
+        let filter = filter.trim();
+        let wrong =
+            || format!("{name} {filter:?} is no filter, such as debug or firsttouch_pool=trace");
+        EnvFilter::try_new(filter).with_context(wrong)
+    };
     let filter = match (filter, std::env::var("RUST_LOG")) {
-        (Some(filter), _) => EnvFilter::try_new(filter)?,
-        (None, Ok(filter)) => EnvFilter::try_new(filter)?,
-        (None, Err(_)) => EnvFilter::new("warn"),
+        (Some(filter), _) => read("--log", filter)?,
+        (None, Ok(filter)) if !filter.is_empty() => read("RUST_LOG", &filter)?,
+        (None, _) => EnvFilter::new("warn"),
     };
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     Ok(())

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::ensure;
 use firsttouch::topology::affinity;
-use firsttouch::{NodeId, PageInit, PageSize, Pool, Region, Residency, Topology};
+use firsttouch::{CpuId, NodeId, PageInit, PageSize, Pool, Region, Residency, Topology};
 
 use crate::warm::{Toucher, warm};
 
@@ -24,7 +24,7 @@ pub struct Sample {
 /// Where the pages of a repetition ended up, as the kernel tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Places {
-    /// Base pages that were initialised.
+    /// Base pages that were initialised, and that the kernel names a node for.
     pub pages: u64,
     /// Those that are local to the CPU that initialised them; `None` where that CPU is not known.
     pub local: Option<u64>,
@@ -51,20 +51,36 @@ pub(super) fn serial(
 ) -> anyhow::Result<Sample> {
     warm(bytes, page_size, Toucher::Caller)?;
     let mut region = Region::builder(bytes).page_size(page_size).build()?;
-    let node = || topology.node_of_cpu(affinity::current_cpu());
-    let node_before = node();
+    let before = affinity::current_cpu();
     let start = Instant::now();
     write_zeros(region.as_mut_slice());
     let elapsed = start.elapsed();
-    let node_after = node();
-    // A thread that changed its node in between touched its pages from both.
-    let node = node_after.filter(|_| node_before == node_after);
+    let after = affinity::current_cpu();
     let places = match region.residency(0..bytes) {
-        Ok(residency) => Some(places(&residency, node.map(|node| residency.pages_on(node)))?),
+        Ok(residency) => {
+            Some(places(&residency, local_pages(&residency, before, after, topology))?)
+        }
         Err(error) if error.is_refused() => None,
         Err(error) => return Err(error.into()),
     };
     Ok(Sample { elapsed, places, nodes: Vec::new() })
+}
+
+/// Pages that are local to a thread's CPU, as [`PageInit`] counts them.
+///
+/// `None` where the thread changed its node in between: it touched its pages from both.
+fn local_pages(
+    residency: &Residency,
+    before: CpuId,
+    after: CpuId,
+    topology: &Topology,
+) -> Option<u64> {
+    let node = topology.node_of_cpu(after)?;
+    if topology.node_of_cpu(before) != Some(node) {
+        return None;
+    }
+    let is_local = |node| topology.node(node).is_some_and(|node| node.local_cpus().contains(after));
+    Some(residency.nodes().filter(|&(node, _)| is_local(node)).map(|(_, pages)| pages).sum())
 }
 
 /// Never inlined and opaque at both ends, so that no compiler finds out that the bytes are zero
@@ -94,10 +110,60 @@ pub(super) fn firsttouch(
     Ok(Sample { elapsed: report.elapsed, places: places.transpose()?, nodes })
 }
 
-/// Makes sure that nothing was left out: a fast row that skipped pages is no result.
+/// What a residency says, once it is sure that nothing was left out.
 fn places(residency: &Residency, local: Option<u64>) -> anyhow::Result<Places> {
-    let (pages, missing) = (residency.present(), residency.not_present());
-    ensure!(missing == 0, "{missing} pages were left uninitialised beside {pages} that were not");
+    let pages = residency.present();
+    complete(pages, residency.not_present(), numa_balancing)?;
     let larger = residency.page_sizes().filter(|&(bytes, _)| bytes > residency.page_bytes());
     Ok(Places { pages, local, huge_bytes: larger.map(|(_, bytes)| bytes).sum() })
+}
+
+/// Makes sure that nothing was left out: a fast row that skipped pages is no result.
+///
+/// Kernels around 6.1 name no node for pages that automatic NUMA balancing is
+/// watching, which can be any page at any time; so where that is on, pages
+/// without a node prove nothing, as long as there are others.
+fn complete(pages: u64, missing: u64, balancing: impl Fn() -> bool) -> anyhow::Result<()> {
+    ensure!(
+        missing == 0 || (pages > 0 && balancing()),
+        "the kernel names a node for {pages} pages and none for {missing}, \
+         which were left out, or swapped out meanwhile"
+    );
+    Ok(())
+}
+
+/// Whether the kernel moves pages after the threads that use them; kernels without it lack the file.
+fn numa_balancing() -> bool {
+    let mode = std::fs::read_to_string("/proc/sys/kernel/numa_balancing");
+    mode.is_ok_and(|mode| mode.trim() != "0")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_without_a_node_are_a_fault_unless_balancing_may_be_watching_them() {
+        assert!(complete(4, 0, || false).is_ok());
+        let error = complete(3, 1, || false).expect_err("nothing excuses it");
+        assert!(error.to_string().contains("3 pages and none for 1"), "{error}");
+        assert!(complete(3, 1, || true).is_ok());
+        assert!(complete(0, 4, || true).is_err(), "not even one page is there");
+    }
+
+    #[test]
+    fn serial_pages_are_local_by_the_nodes_own_list_and_unknown_after_a_move() {
+        let topology = Topology::synthetic("node:2 pu:2").expect("it is in the grammar");
+        let cpu = CpuId::new;
+        let mut region = Region::builder(1 << 20).build().expect("memory for a test");
+        region.populate(0..1 << 20).expect("memory for a test");
+        // Some containers refuse the call; an empty range is a residency too.
+        let pages = region.residency(0..1 << 20).unwrap_or_default();
+        let on_first = Some(pages.pages_on(NodeId::new(0)));
+        assert_eq!(local_pages(&pages, cpu(0), cpu(1), &topology), on_first);
+        let on_second = Some(pages.pages_on(NodeId::new(1)));
+        assert_eq!(local_pages(&pages, cpu(3), cpu(2), &topology), on_second);
+        assert_eq!(local_pages(&pages, cpu(0), cpu(2), &topology), None, "it moved");
+        assert_eq!(local_pages(&pages, cpu(9), cpu(9), &topology), None, "no node names the CPU");
+    }
 }

@@ -52,7 +52,8 @@ impl Suite {
     /// Returns how many measurements [`Suite::run`] makes.
     #[must_use]
     pub fn measurements(&self, pool: &Pool) -> usize {
-        self.pages.len() * Self::runtimes(pool).len() * self.repetitions.get()
+        let rows = self.pages.len() * Self::runtimes(pool).len();
+        rows.saturating_mul(self.repetitions.get())
     }
 
     /// Measures all rows of all kinds of page.

@@ -69,15 +69,19 @@ impl Measured {
         Stats::of(self.samples.iter().map(|sample| milliseconds(sample.elapsed)))
     }
 
-    /// Returns the pages of the repetition where the fewest were local, and how many were; `None`
-    /// where a repetition does not know.
+    /// Returns the pages of the repetition of which the least share was local, and how many were;
+    /// `None` where a repetition does not know.
     #[must_use]
     pub fn local(&self) -> Option<(u64, u64)> {
         let local = self.samples.iter().map(|sample| {
             let places = sample.places?;
             Some((places.pages, places.local?))
         });
-        local.collect::<Option<Vec<_>>>()?.into_iter().min_by_key(|&(_, local)| local)
+        local.collect::<Option<Vec<(u64, u64)>>>()?.into_iter().min_by(|one, other| {
+            // local / pages, compared without dividing.
+            let cross = |local: u64, pages: u64| u128::from(local) * u128::from(pages);
+            cross(one.1, other.0).cmp(&cross(other.1, one.0))
+        })
     }
 
     /// Returns each node's time in milliseconds and its bytes; empty for the serial row.
@@ -152,9 +156,12 @@ impl Outcome {
             let Some(time) = row.time_ms() else { continue };
             let (name, threads) = (row.runtime.name(), row.runtime.threads());
             let make = |case, threads, time| Row::new("page-init", case, name, threads, "ms", time);
+            // Both counts are of one repetition: between two, pages can differ.
+            let local = row.local();
+            let first = || row.samples.first().and_then(|sample| Some(sample.places?.pages));
             record.push(Row {
-                pages: row.samples.first().and_then(|sample| Some(sample.places?.pages)),
-                local_pages: row.local().map(|(_, local)| local),
+                pages: local.map(|(pages, _)| pages).or_else(first),
+                local_pages: local.map(|(_, local)| local),
                 ..make(self.case(), threads, time)
             });
             if let (true, Runtime::Firsttouch { share, .. }) = (per_node, row.runtime) {
@@ -225,6 +232,21 @@ mod tests {
         let outcome = outcome();
         assert_eq!(outcome.rows[0].local(), None);
         assert_eq!(outcome.rows[1].local(), Some((262_144, 262_000)));
+    }
+
+    #[test]
+    fn a_record_takes_both_counts_of_pages_from_the_same_repetition() {
+        let mut outcome = outcome();
+        // The kernel named fewer pages here, all of them local.
+        let fewer = Places { pages: 1000, local: Some(1000), huge_bytes: 0 };
+        outcome.rows[1].samples[0].places = Some(fewer);
+        let record = outcome.record(false);
+        assert_eq!((record[1].pages, record[1].local_pages), (Some(1000), Some(1000)));
+        let most = Places { pages: 262_144, local: Some(262_143), huge_bytes: 0 };
+        outcome.rows[1].samples[1].places = Some(most);
+        let record = outcome.record(false);
+        assert_eq!((record[1].pages, record[1].local_pages), (Some(262_144), Some(262_143)));
+        assert_eq!(record[1].contradiction(), None);
     }
 
     #[test]

@@ -96,8 +96,9 @@ impl Pages {
         if bytes != 0 && bytes % page_bytes == 0 {
             return Ok(size);
         }
-        let (bytes, page_bytes) = (size::exact(bytes), size::exact(page_bytes));
-        Err(self.cannot(format!("{bytes} is not a whole number of {page_bytes}")))
+        let whole = (bytes / page_bytes * page_bytes).max(page_bytes);
+        let [bytes, page_bytes, whole] = [bytes, page_bytes, whole].map(size::exact);
+        Err(self.cannot(format!("{bytes} is not a whole number of {page_bytes}; {whole} is")))
     }
 
     fn cannot(self, why: impl Into<String>) -> CannotBeHad {
@@ -171,7 +172,8 @@ mod tests {
         assert_eq!(Pages::Base.page_size(&topology, 2 * base), Ok(PageSize::Base));
         for bytes in [0, base + 1] {
             let refusal = Pages::Base.page_size(&topology, bytes).expect_err("a page is cut");
-            assert!(refusal.why.contains("not a whole number of"), "{refusal}");
+            let right = format!("not a whole number of {0}; {0} is", size::exact(base));
+            assert!(refusal.why.ends_with(&right), "{refusal}");
         }
     }
 

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use bytesize::ByteSize;
 use firsttouch::{PageSize, Pool, Topology};
 use firsttouch_benches::page_init::{CannotBeHad, Outcome, Pages, Suite};
@@ -29,7 +29,7 @@ pub(crate) struct Args {
     pages: Vec<Pages>,
 
     /// Repetitions of every row, interleaved.
-    #[arg(long, value_name = "N", default_value = "5")]
+    #[arg(long, value_name = "N", default_value = "5", value_parser = repetitions)]
     reps: NonZeroUsize,
 
     /// Show and record each node's own time too.
@@ -50,10 +50,21 @@ fn size_in_bytes(text: &str) -> Result<ByteSize, &'static str> {
     text.parse().map_err(|_| "a size is a number and a unit, such as 512MiB or 4GiB")
 }
 
+/// Reads a count; the standard refusal of 0 speaks of types.
+fn repetitions(text: &str) -> Result<NonZeroUsize, &'static str> {
+    text.parse().map_err(|_| "a row needs at least 1 repetition, and a whole number of them")
+}
+
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     // Whatever can be refused is refused before minutes are spent.
     let json = args.json.as_deref().map(|file| Record::prepare(file, Format::Json)).transpose()?;
     let csv = args.csv.as_deref().map(|file| Record::prepare(file, Format::Csv)).transpose()?;
+    if let (Some(json), Some(csv)) = (&json, &csv) {
+        ensure!(
+            !json.replaces(csv),
+            "--json and --csv name the same file, of which one record would be lost; name two"
+        );
+    }
     let topology = Arc::new(Topology::discover().context("cannot read this machine")?);
     let room = Room::read(&topology)?;
     let bytes = size_to_measure(args, &topology, &room)?;
@@ -152,7 +163,10 @@ fn print_header(suite: &Suite, pool: &Pool, room: &Room, left_out: &[CannotBeHad
     facts.extend([
         ("helpers", format!("{} ({nodes})", pool.helpers().len())),
         ("serial, (0)", "one thread writes zeros through a fresh mapping".to_owned()),
-        ("node%, (threads)", "of each node's CPUs, the caller included".to_owned()),
+        (
+            "node%, (threads)",
+            "of the helpers of the node with the most, the caller included".to_owned(),
+        ),
         ("speedup", "share of the serial row's time that was saved".to_owned()),
         ("time", "from the fresh mapping until the slowest node's last page; median".to_owned()),
         ("warm", "each repetition first populates and frees as much as it measures".to_owned()),
@@ -209,10 +223,22 @@ mod tests {
     }
 
     #[test]
+    fn two_records_in_one_file_are_refused_before_anything_is_measured() {
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        let file = folder.path().join("rows").display().to_string();
+        let same = folder.path().join(".").join("rows").display().to_string();
+        let args = parse(&["--json", &file, "--csv", &same]).expect("each is a path");
+        let error = run(&args).expect_err("one would replace the other");
+        assert!(error.to_string().contains("name two"), "{error:#}");
+    }
+
+    #[test]
     fn bad_options_are_refused_with_what_would_be_right() {
         let refusal = |options: &[&str]| parse(options).expect_err("the option is wrong");
         assert!(refusal(&["--pages", "tiny"]).contains("base, thp and huge"));
-        assert!(refusal(&["--reps", "0"]).contains("--reps"));
+        for wrong in ["0", "1.5", "many"] {
+            assert!(refusal(&["--reps", wrong]).contains("at least 1 repetition"));
+        }
         assert!(refusal(&["--size", "lots"]).contains("512MiB or 4GiB"));
     }
 }

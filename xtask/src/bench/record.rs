@@ -1,8 +1,9 @@
 //! Records: rows in a file.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::fd::AsFd;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
@@ -21,48 +22,93 @@ pub(crate) enum Format {
 /// A file that will hold rows once there are some.
 #[derive(Debug)]
 pub(crate) struct Record {
+    /// No symbolic link, where it is replaced: a link stays, and what it leads to is replaced.
     file: PathBuf,
     format: Format,
+    way: Way,
+}
+
+/// How rows get into a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    /// A new file takes the place of an old one.
+    Replace,
+    /// A device or a pipe is written to; no file must take its place.
+    Open,
+    /// It is standard output, wherever that goes, and may be a file that holds the table already.
+    Print,
 }
 
 impl Record {
     /// Checks that the file can be written, and leaves it as it is.
     pub(crate) fn prepare(file: &Path, format: Format) -> anyhow::Result<Self> {
         let cannot = || format!("cannot write to {}", file.display());
-        if is_special(file) {
-            OpenOptions::new().write(true).open(file).with_context(cannot)?;
-        } else {
-            ensure!(!file.is_dir(), "{}: it is a folder", cannot());
-            // A file that is made and removed again: nothing stays behind if the command is stopped.
-            temporary_beside(file).with_context(cannot)?;
+        let way = Way::to(file);
+        match way {
+            Way::Print => Ok(Self { file: file.to_owned(), format, way }),
+            Way::Open => {
+                OpenOptions::new().write(true).open(file).with_context(cannot)?;
+                Ok(Self { file: file.to_owned(), format, way })
+            }
+            Way::Replace => {
+                ensure!(!file.is_dir(), "{}: it is a folder", cannot());
+                let file = fs::canonicalize(file).unwrap_or_else(|_| file.to_owned());
+                // A file that is made and removed again: nothing stays behind if the command is stopped.
+                temporary_beside(&file).with_context(cannot)?;
+                Ok(Self { file, format, way })
+            }
         }
-        Ok(Self { file: file.to_owned(), format })
+    }
+
+    /// Whether one of the two records would take the place of the other.
+    pub(crate) fn replaces(&self, other: &Self) -> bool {
+        let place = |record: &Self| {
+            let folder = fs::canonicalize(folder_of(&record.file)).ok()?;
+            Some((folder, record.file.file_name()?.to_owned()))
+        };
+        self.way == Way::Replace && other.way == Way::Replace && place(self) == place(other)
     }
 
     /// Writes the rows, all or none: a reader never sees half a record.
     pub(crate) fn write(self, rows: &[Row]) -> anyhow::Result<()> {
         let cannot = || format!("cannot write to {}", self.file.display());
         let text = self.format.text(rows)?;
-        if is_special(&self.file) {
-            return fs::write(&self.file, text).with_context(cannot);
+        match self.way {
+            Way::Print => {
+                let mut out = io::stdout().lock();
+                out.write_all(&text).and_then(|()| out.flush()).with_context(cannot)?;
+            }
+            Way::Open => fs::write(&self.file, text).with_context(cannot)?,
+            Way::Replace => {
+                let mut temporary = temporary_beside(&self.file).with_context(cannot)?;
+                temporary.write_all(&text).with_context(cannot)?;
+                temporary.persist(&self.file).with_context(cannot)?;
+            }
         }
-        let mut temporary = temporary_beside(&self.file).with_context(cannot)?;
-        temporary.write_all(&text).with_context(cannot)?;
-        temporary.persist(&self.file).with_context(cannot)?;
         Ok(())
     }
 }
 
-/// Whether it is a device or a pipe, such as `/dev/stdout`, which must not be replaced by a file.
-fn is_special(file: &Path) -> bool {
-    fs::metadata(file).is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir())
+impl Way {
+    fn to(file: &Path) -> Self {
+        let Ok(found) = fs::metadata(file) else { return Self::Replace };
+        let stdout = io::stdout().as_fd().try_clone_to_owned().map(File::from);
+        let stdout = stdout.and_then(|stdout| stdout.metadata());
+        if stdout.is_ok_and(|stdout| (stdout.dev(), stdout.ino()) == (found.dev(), found.ino())) {
+            return Self::Print;
+        }
+        if found.is_file() || found.is_dir() { Self::Replace } else { Self::Open }
+    }
+}
+
+fn folder_of(file: &Path) -> &Path {
+    file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 fn temporary_beside(file: &Path) -> io::Result<NamedTempFile> {
-    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
     // What the user's mask lets a new file have, as for any other output.
     let permissions = fs::Permissions::from_mode(0o666);
-    tempfile::Builder::new().permissions(permissions).tempfile_in(folder.unwrap_or(Path::new(".")))
+    tempfile::Builder::new().permissions(permissions).tempfile_in(folder_of(file))
 }
 
 impl Format {
@@ -141,6 +187,41 @@ mod tests {
         fs::write(&file, "old").expect("the folder can be written");
         Record::prepare(&file, Format::Csv).expect("the folder can be written");
         assert_eq!(fs::read_to_string(&file).expect("it was just written"), "old");
+    }
+
+    #[test]
+    fn a_link_stays_and_what_it_leads_to_is_replaced() {
+        let folder = folder();
+        let (file, link) = (folder.path().join("rows.csv"), folder.path().join("latest"));
+        fs::write(&file, "old").expect("the folder can be written");
+        std::os::unix::fs::symlink(&file, &link).expect("the folder can be written");
+        Record::prepare(&link, Format::Csv).and_then(|record| record.write(&rows())).expect("room");
+        assert!(fs::symlink_metadata(&link).expect("it is still there").is_symlink());
+        let text = fs::read_to_string(&file).expect("it was just written");
+        assert!(text.starts_with("suite,case,"), "{text}");
+    }
+
+    #[test]
+    fn standard_output_and_devices_are_never_replaced() {
+        let way = |file: &str| {
+            Record::prepare(Path::new(file), Format::Csv).expect("every Linux has it").way
+        };
+        assert_eq!(way("/dev/stdout"), Way::Print);
+        assert_ne!(way("/dev/null"), Way::Replace);
+        assert_eq!(Way::to(Path::new("/dev/zero")), Way::Open);
+    }
+
+    #[test]
+    fn only_records_in_one_place_replace_each_other() {
+        let folder = folder();
+        let record = |name: &str| {
+            Record::prepare(&folder.path().join(name), Format::Json).expect("the folder is there")
+        };
+        assert!(record("a").replaces(&record("./a")));
+        assert!(!record("a").replaces(&record("b")));
+        fs::write(folder.path().join("a"), "old").expect("the folder can be written");
+        std::os::unix::fs::symlink("a", folder.path().join("b")).expect("as above");
+        assert!(record("a").replaces(&record("b")));
     }
 
     #[test]

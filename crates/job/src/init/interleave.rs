@@ -52,8 +52,11 @@ impl Interleave {
     ///
     /// Each share has room for as many blocks as the first, so that the shares
     /// of later nodes begin on a multiple even where one holds the short block.
+    ///
+    /// Saturates only where a block is absurdly long, and then only for nodes
+    /// past the last block, which have no unit.
     fn base(&self, rank: usize) -> usize {
-        rank * self.most_per_node()
+        rank.saturating_mul(self.most_per_node())
     }
 
     /// Each node's share, in units; empty for a node without blocks.
@@ -144,6 +147,16 @@ mod tests {
         let shares: Vec<_> = interleave(500, 300, 4).shares().collect();
         let sizes: Vec<_> = shares.iter().map(|(_, units)| units.len()).collect();
         assert_eq!(sizes, [300, 200, 0, 0]);
+    }
+
+    #[test]
+    fn a_block_longer_than_any_region_is_all_on_the_first_node() {
+        let blocks = interleave(8192, usize::MAX & !4095, 4);
+        let sizes: Vec<_> = blocks.shares().map(|(_, units)| units.len()).collect();
+        assert_eq!(sizes, [8192, 0, 0, 0]);
+        let bytes: Vec<_> = blocks.bytes(NodeId::new(0), 0..8192).collect();
+        assert_eq!((bytes.len(), &bytes[0]), (1, &(0..8192)));
+        assert_eq!(blocks.homes(0..8192).collect::<Vec<_>>(), [(NodeId::new(0), 0..8192)]);
     }
 
     proptest! {

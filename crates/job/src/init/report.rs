@@ -16,7 +16,7 @@ pub struct InitReport {
     pub page_size: PageSize,
     /// Chunks run.
     pub chunks: usize,
-    /// Chunks run by a thread local to the node that they were meant for.
+    /// Chunks run by a thread local to the node that they were meant for; all of them where they were meant for none.
     pub local_chunks: usize,
     /// Threads that ran at least one chunk, the caller included.
     pub threads: usize,

@@ -306,12 +306,16 @@ fn pages_that_cannot_be_had_stop_the_job_with_the_node_and_what_was_placed() -> 
     let page_bytes = region.page_bytes();
     let hole = len / 2..len / 2 + page_bytes;
     let start = region.as_ptr().wrapping_add(hole.start).cast_mut();
-    // SAFETY: nobody looks at these bytes; the region is forgotten below, so
-    // that it never unmaps what may be mapped here later.
-    let unmapped = unsafe { libc::munmap(start.cast(), page_bytes) };
-    assert_eq!(unmapped, 0);
+    // A page of a file that ends before it: it cannot be had, and nothing
+    // that other tests map meanwhile can get its place.
+    let empty = tempfile::tempfile()?;
+    let (access, kind) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | libc::MAP_FIXED);
+    let fd = std::os::fd::AsRawFd::as_raw_fd(&empty);
+    // SAFETY: the page is the region's, which is unmapped with whatever is
+    // mapped there; and nobody looks at its bytes.
+    let mapped = unsafe { libc::mmap(start.cast(), page_bytes, access, kind, fd, 0) };
+    assert_eq!(mapped, start.cast());
     let result = PageInit::new(&mut region).zero(&pool);
-    std::mem::forget(region);
     let error = result.expect_err("there is a hole");
     let JobError::Init { node, range, initialised, .. } = error else { return Err(error.into()) };
     assert!(range.start <= hole.start && hole.end <= range.end, "{range:?}");
