@@ -83,24 +83,24 @@ pub struct PageInit<'r> {
     region: &'r mut Region,
     placement: Placement,
     binding: Binding,
-    max_threads: Option<NonZeroUsize>,
-    max_threads_per_node: Option<NonZeroUsize>,
-    min_chunk: Option<usize>,
-    steal: Steal,
+    /// The job over the region's bytes, with the options that it shares.
+    job: Job,
     read_back: bool,
 }
 
 impl<'r> PageInit<'r> {
     /// Starts to describe the initialisation of a region.
     pub fn new(region: &'r mut Region) -> Self {
+        let page_bytes = region.page_bytes();
+        let job = Job::new(0, region.len())
+            .align(page_bytes)
+            .min_chunk(MIN_CHUNK.max(page_bytes))
+            .steal(Steal::Never);
         Self {
             region,
             placement: Placement::default(),
             binding: Binding::default(),
-            max_threads: None,
-            max_threads_per_node: None,
-            min_chunk: None,
-            steal: Steal::Never,
+            job,
             read_back: true,
         }
     }
@@ -119,25 +119,25 @@ impl<'r> PageInit<'r> {
 
     /// Sets the most threads, the caller included. Default: as many as the pool has helpers.
     pub fn max_threads(mut self, n: NonZeroUsize) -> Self {
-        self.max_threads = Some(n);
+        self.job = self.job.max_threads(n);
         self
     }
 
     /// Sets the most threads on each node, the caller included. Default: no limit.
     pub fn max_threads_per_node(mut self, n: NonZeroUsize) -> Self {
-        self.max_threads_per_node = Some(n);
+        self.job = self.job.max_threads_per_node(n);
         self
     }
 
     /// Sets the least work worth one thread, in bytes. Default: 2 MiB, or a page of the region where that is more.
     pub fn min_chunk(mut self, bytes: usize) -> Self {
-        self.min_chunk = Some(bytes);
+        self.job = self.job.min_chunk(bytes);
         self
     }
 
     /// Sets whether threads take chunks of other nodes. Default: [`Steal::Never`], so that each page is cleared from nearby.
     pub fn steal(mut self, steal: Steal) -> Self {
-        self.steal = steal;
+        self.job = self.job.steal(steal);
         self
     }
 
@@ -236,8 +236,7 @@ impl<'r> PageInit<'r> {
         let _entered = span.enter();
         let started = Instant::now();
         let sites = Sites::of(pool);
-        let per_node = self.max_threads_per_node.map_or(usize::MAX, NonZeroUsize::get);
-        let layout = lay_out(&self.placement, len, page_bytes, &sites, per_node)?;
+        let layout = lay_out(&self.placement, len, page_bytes, &sites, self.job.most_per_node())?;
         if !self.region.is_fresh() {
             self.region.discard(0..len).map_err(JobError::Discard)?;
             if !self.region.is_fresh() {
@@ -250,17 +249,9 @@ impl<'r> PageInit<'r> {
         let several = sites.usable().len() > 1;
         let (layout, policy) = policies::set(self.region, layout, self.binding, several)?;
 
-        let mut job = Job::new(0, len).align(page_bytes).steal(self.steal);
-        job = job.min_chunk(self.min_chunk.unwrap_or(MIN_CHUNK.max(page_bytes)));
-        if let Some(threads) = self.max_threads {
-            job = job.max_threads(threads);
-        }
-        if let Some(threads) = self.max_threads_per_node {
-            job = job.max_threads_per_node(threads);
-        }
         let parts = self.region.parts();
         let touch = Touch::new(parts, &layout, elements, piece, self.binding, policy, &sites);
-        let ran = job.try_run_shares(
+        let ran = self.job.try_run_shares(
             pool,
             &sites,
             &layout.shares,
@@ -279,7 +270,14 @@ impl<'r> PageInit<'r> {
         let policy = touch.policy();
         let records = touch.into_records();
         let pages = self.read_back.then(|| {
-            read_back::read_back(pool, parts, sites.topology(), &layout, &records, self.max_threads)
+            read_back::read_back(
+                pool,
+                parts,
+                sites.topology(),
+                &layout,
+                &records,
+                self.job.most_threads(),
+            )
         });
         Ok(InitReport {
             bytes: len,

@@ -188,7 +188,7 @@ impl Job {
         let size: usize = shares.iter().map(Share::size).sum();
         let limits = Limits {
             threads,
-            per_site: self.max_threads_per_node.map_or(usize::MAX, NonZeroUsize::get),
+            per_site: self.most_per_node(),
             worth: self.plan(0..size, threads)?.threads(),
             steal: self.steal,
         };
@@ -246,6 +246,16 @@ impl Job {
     fn builder(&self, start: usize, size: usize, threads: usize) -> crate::PlanBuilder<usize> {
         let builder = Plan::builder(start, size).align(self.align);
         builder.min_chunk(self.min_chunk).max_threads(threads)
+    }
+
+    /// The most threads, where the caller set them.
+    pub(crate) fn most_threads(&self) -> Option<NonZeroUsize> {
+        self.max_threads
+    }
+
+    /// The most threads on one node.
+    pub(crate) fn most_per_node(&self) -> usize {
+        self.max_threads_per_node.map_or(usize::MAX, NonZeroUsize::get)
     }
 
     /// The job's own range, for its span.
