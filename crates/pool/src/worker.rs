@@ -170,8 +170,8 @@ pub(crate) fn enter<R>(shared: &Arc<Shared>, f: impl FnOnce(&Worker) -> R) -> R 
         Some(worker) => f(worker),
         None => {
             let guest = Guest::new(shared);
-            let _current = guest.0.make_current();
-            f(&guest.0)
+            let _current = guest.worker().make_current();
+            f(guest.worker())
         }
     })
 }
@@ -199,21 +199,29 @@ fn innermost_where<'stack>(matches: impl Fn(&Worker) -> bool) -> Option<&'stack 
 }
 
 /// A thread from outside, with a deque borrowed from its node.
-struct Guest(Worker);
+struct Guest {
+    /// Invariant: there until drop, which takes it apart to give the deque back.
+    worker: Option<Worker>,
+}
 
 impl Guest {
     fn new(shared: &Arc<Shared>) -> Self {
         let node = shared.nearest_node(affinity::current_cpu());
         let deque = shared.borrow_deque(node);
-        Self(Worker::new(Arc::clone(shared), deque, node, None))
+        Self { worker: Some(Worker::new(Arc::clone(shared), deque, node, None)) }
+    }
+
+    fn worker(&self) -> &Worker {
+        self.worker.as_ref().expect("a guest has its worker until it is dropped")
     }
 }
 
 impl Drop for Guest {
     fn drop(&mut self) {
-        debug_assert!(self.0.deque.is_empty(), "every frame leaves the deque as it found it");
-        let deque = std::mem::replace(&mut self.0.deque, Deque::new());
-        self.0.shared.return_deque(self.0.node, deque);
+        if let Some(Worker { shared, deque, node, .. }) = self.worker.take() {
+            debug_assert!(deque.is_empty(), "every frame leaves the deque as it found it");
+            shared.return_deque(node, deque);
+        }
     }
 }
 
