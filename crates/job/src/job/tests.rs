@@ -376,38 +376,3 @@ fn a_spread_job_has_a_part_on_each_node_it_is_worth() -> Result {
     assert_eq!(two.iter().map(|row| row.size).collect::<Vec<_>>(), [800; 2]);
     Ok(())
 }
-
-/// Collects what is traced.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl std::io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().expect("no panic").write(bytes)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-#[test]
-fn a_job_is_a_span_and_each_chunk_an_event_with_node_cpu_and_range() -> Result {
-    let four = four_nodes();
-    let pool = pool_on(&four.topology);
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE);
-    let subscriber = subscriber.with_ansi(false).with_writer(move || writer.clone()).finish();
-    // Only the calling thread is listened to, so it runs all there is.
-    tracing::subscriber::with_default(subscriber, || {
-        let location = Location::PerNode(vec![(node(2), 100..164)]);
-        Job::new(100, 64).location(location).max_threads(n(1)).run(&pool, |_| ())
-    })?;
-    let log = String::from_utf8(log.0.lock().expect("no panic").clone())?;
-    let chunk = log.lines().find(|line| line.contains(": chunk")).ok_or("no chunk is traced")?;
-    for word in ["TRACE", "job{start=100 size=64", "threads=1}", "node=2", "cpu=", "end=164"] {
-        assert!(chunk.contains(word), "{word} is not in {chunk}");
-    }
-    Ok(())
-}
