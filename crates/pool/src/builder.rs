@@ -171,13 +171,13 @@ impl PoolBuilder {
     /// Decides which helper goes where.
     fn plan(&self, topology: &Topology) -> Result<Vec<Plan>, PoolError> {
         let nodes = self.usable_cpus(topology)?;
+        // How many threads the process may run at once on each node.
+        let cpus: Vec<_> = nodes.iter().map(|(_, cpus)| cpus.len()).collect();
+        let parallelism = topology.allowed().parallelism().get();
+        let capacities = spread(parallelism.min(cpus.iter().sum()), &cpus);
         let counts = match self.helpers_per_node {
             Some(helpers) => vec![helpers.get(); nodes.len()],
-            None => {
-                let cpus: Vec<_> = nodes.iter().map(|(_, cpus)| cpus.len()).collect();
-                let parallelism = topology.allowed().parallelism().get();
-                spread(parallelism.min(cpus.iter().sum()), &cpus)
-            }
+            None => capacities.clone(),
         };
         // Before anything is planned for each, which could take all memory.
         let wanted = counts.iter().fold(0, |all: usize, &count| all.saturating_add(count));
@@ -186,7 +186,7 @@ impl PoolBuilder {
         }
         let mut plans: Vec<Plan> = Vec::with_capacity(wanted);
         let used = counts.iter().filter(|&&count| count > 0).count();
-        for ((node, cpus), count) in nodes.into_iter().zip(counts) {
+        for (((node, cpus), count), capacity) in nodes.into_iter().zip(counts).zip(capacities) {
             let singly = one_per_core_first(topology, &cpus);
             let places = singly.into_iter().cycle().map(|cpu| match self.pin {
                 Pin::Node => Place::Node(node, cpus.clone()),
@@ -196,7 +196,7 @@ impl PoolBuilder {
             plans.extend(places.take(count).enumerate().map(|(index, place)| Plan {
                 node,
                 place,
-                first: index == 0,
+                first_of: (index == 0).then_some((count, capacity)),
                 nodes: used,
             }));
         }
@@ -250,8 +250,8 @@ impl fmt::Debug for PoolBuilder {
 struct Plan {
     node: NodeId,
     place: Place,
-    /// Whether it is the first of its node.
-    first: bool,
+    /// Where it is the first of its node, the node's helpers and how many threads it has CPUs for.
+    first_of: Option<(usize, usize)>,
     /// How many nodes the pool has.
     nodes: usize,
 }
@@ -327,7 +327,8 @@ fn live(
     // Made here, so that their memory is first touched on the helper's node.
     let deque = Deque::new();
     let work = OwnPages::new(HelperWork::new(plan.nodes));
-    let node_work = plan.first.then(|| OwnPages::new(NodeWork::default()));
+    let node_work =
+        plan.first_of.map(|(helpers, capacity)| OwnPages::new(NodeWork::new(helpers, capacity)));
     let started = Started {
         helper: Helper { index, node: plan.node, pinned },
         thread: sync::current(),
@@ -341,7 +342,7 @@ fn live(
     }
     let Ok(shared) = shared.recv() else { return };
     let node = shared.place_of_node(index);
-    helper::run(&Worker::new(shared, deque, node, Some(index)), index);
+    helper::run(&Worker::helper(&shared, deque, node, index), index);
 }
 
 /// Tells the log what became of the pool.

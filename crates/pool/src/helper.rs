@@ -28,7 +28,7 @@ enum Work {
 }
 
 /// Runs the pool's work until the pool shuts down and no work is left.
-pub(crate) fn run(worker: &Worker, helper: usize) {
+pub(crate) fn run(worker: &Worker<'_>, helper: usize) {
     let _current = worker.make_current();
     let shared = worker.shared();
     let mut slept = false;
@@ -42,12 +42,15 @@ pub(crate) fn run(worker: &Worker, helper: usize) {
             if std::mem::take(&mut slept) && shared.has_jobs() {
                 shared.wake_one(worker.node);
             }
+            let activity = &shared.nodes[worker.node].work.activity;
+            activity.helper_begins();
             match work {
                 // SAFETY: [part] it comes from a board.
                 Work::Call(call) => unsafe { call.take_part(helper) },
                 // SAFETY: [taken] it comes from a queue.
                 Work::Job(job) => unsafe { job.run(worker) },
             }
+            activity.helper_ends();
         } else if last_look {
             break;
         } else {
@@ -63,7 +66,7 @@ pub(crate) fn run(worker: &Worker, helper: usize) {
 }
 
 /// Looks for work: own deque, own node's board, own node's injector and deques, then other nodes by distance.
-fn find(worker: &Worker, helper: usize) -> Option<Work> {
+fn find(worker: &Worker<'_>, helper: usize) -> Option<Work> {
     let shared = worker.shared();
     if let Some(job) = worker.pop() {
         shared.work[helper].tally.own();

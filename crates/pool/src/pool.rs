@@ -10,6 +10,7 @@ use firsttouch_topology::{NodeId, Topology};
 use crate::builder::PoolBuilder;
 use crate::call::Arrival;
 use crate::counters::Counters;
+use crate::current::{enter, with_current};
 use crate::error::PoolError;
 use crate::helper::Helper;
 use crate::panic::{catch, discard};
@@ -19,7 +20,6 @@ use crate::storage::Storage;
 use crate::sync::UnsafeCell;
 use crate::task::{self, Scope};
 use crate::team::{Ask, Member, Team, fork};
-use crate::worker::{enter, with_current};
 
 /// Helper threads, pinned per NUMA node, and the work they are given.
 ///

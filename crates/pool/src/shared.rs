@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crossbeam_utils::CachePadded;
 use firsttouch_topology::{CpuId, NodeId, Topology};
 
+use crate::activity::Activity;
 use crate::board::{Board, Invitation, Looking};
 use crate::call::CallRef;
 use crate::completion::Completion;
@@ -16,7 +17,7 @@ use crate::helper::Helper;
 use crate::panic::{Payload, catch, discard};
 use crate::shutdown::Shutdown;
 use crate::sleep::Sleep;
-use crate::steal::{nearest, rotated, victim_order};
+use crate::steal::{nearest_by_cpu, rotated, victim_order};
 use crate::storage::{OwnPages, Storage};
 use crate::sync::{Mutex, RwLock, Thread};
 use crate::task::JobRef;
@@ -36,8 +37,8 @@ pub(crate) struct Shared {
     /// What each helper writes, in the same order.
     pub(crate) work: Box<[Box<OwnPages<HelperWork>>]>,
     pub(crate) sleep: Sleep,
-    /// For every node of the machine, the place of the pool's nearest one.
-    nearest: Vec<(NodeId, usize)>,
+    /// For every CPU number of the machine, the place of the pool's nearest node.
+    nearest: Box<[u32]>,
     panic_handler: Option<PanicHandler>,
     pub(crate) shutdown: Shutdown,
     /// Completed by each helper when it has left its loop; waited for by the pool's dropper.
@@ -56,8 +57,8 @@ pub(crate) struct PoolNode {
 }
 
 /// What a node's helpers write, on pages of that node.
-#[derive(Default)]
 pub(crate) struct NodeWork {
+    pub(crate) activity: CachePadded<Activity>,
     pub(crate) board: CachePadded<Board>,
     injector: CachePadded<Injector>,
     guests: CachePadded<Guests>,
@@ -113,16 +114,18 @@ impl Shared {
                 work.push(next.work);
                 node_work = node_work.or(next.node_work);
             }
+            // Every node of the pool has a first helper, which made this.
+            let work = node_work.expect("a node's first helper makes what its helpers share");
             nodes.push(PoolNode {
                 id,
                 helpers: first..helpers.len(),
                 victims: victim_order(&ids, &topology.nodes_by_distance(id)),
                 stealers: stealers.into(),
-                work: node_work.unwrap_or_else(|| OwnPages::new(NodeWork::default())),
+                work,
             });
         }
         Self {
-            nearest: nearest(&topology, &ids),
+            nearest: nearest_by_cpu(&topology, &ids),
             sleep: Sleep::new(nodes.len()),
             topology,
             ended: helpers.iter().map(|_| Completion::new()).collect(),
@@ -137,9 +140,8 @@ impl Shared {
 
     /// Returns the place of the pool's node that is nearest to a CPU.
     pub(crate) fn nearest_node(&self, cpu: CpuId) -> usize {
-        let node = self.topology.node_of_cpu(cpu);
-        let nearest = self.nearest.iter().find(|(id, _)| Some(*id) == node);
-        nearest.map_or(0, |&(_, place)| place)
+        let place = self.nearest.get(cpu.os_index() as usize);
+        place.map_or(0, |&place| place as usize)
     }
 
     /// Returns the place of a helper's node.
@@ -276,6 +278,18 @@ impl Shared {
     pub(crate) unsafe fn ended(&self, helper: usize) {
         // SAFETY: [alive] the caller's reference keeps all of this alive. [once] by [once].
         unsafe { Completion::complete(&raw const self.ended[helper]) };
+    }
+}
+
+impl NodeWork {
+    /// Makes it for a node of so many helpers, and CPUs for so many threads.
+    pub(crate) fn new(helpers: usize, capacity: usize) -> Self {
+        Self {
+            activity: Activity::new(helpers, capacity).into(),
+            board: CachePadded::default(),
+            injector: CachePadded::default(),
+            guests: CachePadded::default(),
+        }
     }
 }
 

@@ -95,13 +95,16 @@ impl Team {
     }
 
     /// Whether a call from this worker narrows the caller's affinity.
-    pub(crate) fn keeps_caller(&self, worker: &Worker) -> bool {
+    pub(crate) fn keeps_caller(&self, worker: &Worker<'_>) -> bool {
         let several_nodes = || worker.shared().topology.nodes().len() > 1;
         worker.helper.is_none() && self.keep_caller.unwrap_or_else(several_nodes)
     }
 
     /// Returns what the team asks of the pool's nodes, no more than they have.
-    pub(crate) fn asks<'t>(&'t self, worker: &'t Worker) -> impl Iterator<Item = Ask> + Clone + 't {
+    pub(crate) fn asks<'t>(
+        &'t self,
+        worker: &'t Worker<'t>,
+    ) -> impl Iterator<Item = Ask> + Clone + 't {
         self.nodes.iter().filter_map(move |wanted| {
             let shared = worker.shared();
             let node = shared.nodes.iter().position(|node| node.id == wanted.node)?;
@@ -126,7 +129,7 @@ pub(crate) struct Ask {
 ///
 /// Returns, or resumes the first panic, when nobody runs `work` any more.
 pub(crate) fn fork(
-    worker: &Worker,
+    worker: &Worker<'_>,
     asks: impl Iterator<Item = Ask> + Clone,
     work: &(dyn Fn(Arrival) + Sync),
     own: impl FnOnce(),

@@ -11,15 +11,16 @@ use loom::sync::{Condvar, Mutex};
 use loom::thread::{self, JoinHandle};
 
 use super::check;
+use crate::current::enter;
 use crate::deque::Deque;
 use crate::helper::{self, Helper};
 use crate::pin::Pinned;
-use crate::shared::{HelperWork, Shared, Started};
+use crate::shared::{HelperWork, NodeWork, Shared, Started};
 use crate::storage::OwnPages;
 use crate::sync::Thread;
 use crate::task;
 use crate::team::{Ask, fork};
-use crate::worker::{Worker, enter};
+use crate::worker::Worker;
 
 static TOPOLOGY: LazyLock<Arc<Topology>> = LazyLock::new(|| {
     Arc::new(Topology::synthetic("node:2 core:256 pu:1").expect("it is in the grammar"))
@@ -45,7 +46,7 @@ impl Model {
             thread: Thread::default(),
             stealer: deque.stealer(),
             work: OwnPages::new(HelperWork::new(2)),
-            node_work: None,
+            node_work: Some(OwnPages::new(NodeWork::new(nodes.len(), nodes.len() + 1))),
         };
         let started: Vec<_> = deques.iter().enumerate().map(start).collect();
         let handles: Vec<_> = started.iter().map(|started| started.thread.clone()).collect();
@@ -56,7 +57,7 @@ impl Model {
                 thread::spawn(move || {
                     handle.adopt();
                     let node = shared.place_of_node(index);
-                    helper::run(&Worker::new(shared, deque, node, Some(index)), index);
+                    helper::run(&Worker::helper(&shared, deque, node, index), index);
                 })
             });
         Self { threads: threads.collect(), shared }
