@@ -3,51 +3,50 @@
 //! A hint and no protocol: nobody's progress depends on it. Work that is kept
 //! from thieves or wakes nobody is run by its owner (`docs/protocols/waiting.md`).
 
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::{AtomicI32, Ordering};
 
-/// One node's count of threads at work.
+/// How many of a node's helpers are free, and have a CPU to run on.
 #[derive(Debug)]
 pub(crate) struct Activity {
-    /// Busy helpers in the lower half, callers from outside that queue jobs in the upper.
-    at_work: AtomicU64,
-    helpers: u32,
-    /// How many threads the node has CPUs for.
-    capacity: u32,
+    /// Helpers without work, less the callers from outside that are on a helper's CPU.
+    free: AtomicI32,
+    /// Callers from outside that queue jobs, less the CPUs that no helper is for.
+    excess: AtomicI32,
 }
 
-const HELPER: u64 = 1;
-const GUEST: u64 = 1 << 32;
-
 impl Activity {
+    /// Starts with all helpers free, on a node that has CPUs for so many threads.
     pub(crate) fn new(helpers: usize, capacity: usize) -> Self {
-        let limited = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
-        let (helpers, capacity) = (limited(helpers), limited(capacity.max(helpers)));
-        Self { at_work: AtomicU64::new(0), helpers, capacity }
+        let limited = |number: usize| i32::try_from(number).unwrap_or(i32::MAX);
+        let spare = limited(capacity.saturating_sub(helpers));
+        Self { free: AtomicI32::new(limited(helpers)), excess: AtomicI32::new(-spare) }
     }
 
     /// Whether no helper is free, or no CPU for one.
     #[inline]
     pub(crate) fn is_saturated(&self) -> bool {
         // Relaxed, here and below: a hint, see above.
-        let at_work = self.at_work.load(Ordering::Relaxed);
-        let (busy, guests) = (at_work as u32, (at_work >> 32) as u32);
-        busy >= self.helpers || busy.saturating_add(guests) >= self.capacity
+        self.free.load(Ordering::Relaxed) <= 0
     }
 
     pub(crate) fn helper_begins(&self) {
-        self.at_work.fetch_add(HELPER, Ordering::Relaxed);
+        self.free.fetch_sub(1, Ordering::Relaxed);
     }
 
     pub(crate) fn helper_ends(&self) {
-        self.at_work.fetch_sub(HELPER, Ordering::Relaxed);
+        self.free.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn guest_begins(&self) {
-        self.at_work.fetch_add(GUEST, Ordering::Relaxed);
+        if self.excess.fetch_add(1, Ordering::Relaxed) >= 0 {
+            self.free.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 
     pub(crate) fn guest_ends(&self) {
-        self.at_work.fetch_sub(GUEST, Ordering::Relaxed);
+        if self.excess.fetch_sub(1, Ordering::Relaxed) > 0 {
+            self.free.fetch_add(1, Ordering::Relaxed);
+        }
     }
 }
 
@@ -72,6 +71,19 @@ mod tests {
         assert!(!one_of_four.is_saturated());
         one_of_four.helper_begins();
         assert!(one_of_four.is_saturated());
+    }
+
+    #[test]
+    fn callers_take_the_spare_cpus_first() {
+        let activity = Activity::new(1, 3);
+        (0..2).for_each(|_| activity.guest_begins());
+        assert!(!activity.is_saturated());
+        activity.guest_begins();
+        assert!(activity.is_saturated(), "the third caller is on the helper's CPU");
+        (0..3).for_each(|_| activity.guest_ends());
+        activity.helper_begins();
+        activity.helper_ends();
+        assert!(!activity.is_saturated());
     }
 
     #[test]

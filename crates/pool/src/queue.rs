@@ -29,6 +29,8 @@ pub(crate) struct Queue {
     joins: Cell<usize>,
     /// What `joins` was when the innermost job that came from another worker began.
     floor: Cell<usize>,
+    /// What `joins` may become while nobody is free; see [`Queue::set_limit`].
+    limit: Cell<usize>,
     /// A guest borrows one when it first shows a job.
     shown: OnceCell<Deque>,
 }
@@ -78,11 +80,18 @@ impl Queue {
         self.joins.set(joins + 1);
     }
 
-    /// Whether the worker may go on keeping jobs while nobody is free: one is shown, and there is room.
+    /// Whether the worker may go on keeping what it keeps while nobody is free.
     #[inline]
     pub(crate) fn may_keep(&self) -> bool {
+        self.joins.get() <= self.limit.get()
+    }
+
+    /// Works out how many jobs may be kept: none before one is shown, then what the ring has room for.
+    ///
+    /// One place stays free for the job that is kept next.
+    fn set_limit(&self) {
         let shown = self.shown_joins.get();
-        shown > self.floor.get() && self.joins.get() - shown < KEPT
+        self.limit.set(if shown > self.floor.get() { shown + KEPT - 1 } else { 0 });
     }
 
     /// Whether any job is kept.
@@ -102,6 +111,7 @@ impl Queue {
     #[inline(never)]
     fn take_back_shown(&self, join: usize, job: *const ()) -> Taken {
         self.shown_joins.set(join);
+        self.set_limit();
         match self.pop_shown() {
             Some(popped) => {
                 // Everything shown above it has been popped by the frame that pushed it.
@@ -120,6 +130,7 @@ impl Queue {
         }
         let job = self.kept.place(join).take();
         self.shown_joins.set(join + 1);
+        self.set_limit();
         let job = job.expect("a join that is not shown has its job in the ring");
         self.show(job, borrow);
         true
@@ -137,11 +148,14 @@ impl Queue {
 
     /// Begins a job that came from another worker; returns what [`Queue::end_foreign`] wants back.
     pub(crate) fn begin_foreign(&self) -> usize {
-        self.floor.replace(self.joins.get())
+        let floor = self.floor.replace(self.joins.get());
+        self.set_limit();
+        floor
     }
 
     pub(crate) fn end_foreign(&self, floor: usize) {
         self.floor.set(floor);
+        self.set_limit();
     }
 
     /// Returns the deque that a guest has borrowed, if it has. It is empty again.

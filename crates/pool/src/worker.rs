@@ -26,6 +26,8 @@ pub(crate) const NO_SCOPE: *const () = ptr::null();
 /// One thread at work for one pool.
 pub(crate) struct Worker<'p> {
     shared: &'p Arc<Shared>,
+    /// Names the pool.
+    pool: *const Shared,
     activity: &'p Activity,
     /// Invariant: every frame leaves it as it found it, but for what thieves
     /// took. Thieves take the oldest, so where one job of a frame is gone, all
@@ -71,6 +73,7 @@ impl<'p> Worker<'p> {
     fn new(shared: &'p Arc<Shared>, queue: Queue, node: usize, helper: Option<usize>) -> Self {
         Self {
             shared,
+            pool: Arc::as_ptr(shared),
             activity: &shared.nodes[node].work.activity,
             queue,
             node,
@@ -89,7 +92,7 @@ impl<'p> Worker<'p> {
     /// Whether this is a worker of that pool.
     #[inline]
     pub(crate) fn belongs_to(&self, shared: &Shared) -> bool {
-        ptr::eq(Arc::as_ptr(self.shared), shared)
+        ptr::eq(self.pool, shared)
     }
 
     /// Begins a frame of a scope, or one in which no scope may push, until the guard is dropped.

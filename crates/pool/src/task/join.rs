@@ -1,6 +1,6 @@
 //! `join`: two closures, perhaps at once.
 
-use std::mem::MaybeUninit;
+use std::mem::{ManuallyDrop, MaybeUninit};
 use std::panic::resume_unwind;
 
 use super::JobRef;
@@ -19,7 +19,7 @@ where
     RA: Send,
     RB: Send,
 {
-    let half = SecondHalf::new(b);
+    let mut half = SecondHalf::new(b);
     // SAFETY: [frame] this function does not return, nor unwind, before the
     // job was taken back here or has completed.
     worker.push(unsafe { half.as_job_ref() });
@@ -59,7 +59,8 @@ struct SecondHalf<F, R> {
     f: UnsafeCell<MaybeUninit<F>>,
     /// Written by a thief before completion; read by the owner after.
     result: UnsafeCell<MaybeUninit<Result<R, Payload>>>,
-    done: Completion,
+    /// Dropped where the owner waited; else there is nothing to drop in it.
+    done: ManuallyDrop<Completion>,
 }
 
 impl<F: FnOnce() -> R + Send, R: Send> SecondHalf<F, R> {
@@ -68,7 +69,7 @@ impl<F: FnOnce() -> R + Send, R: Send> SecondHalf<F, R> {
         Self {
             f: UnsafeCell::new(MaybeUninit::new(f)),
             result: UnsafeCell::new(MaybeUninit::uninit()),
-            done: Completion::new(),
+            done: ManuallyDrop::new(Completion::new()),
         }
     }
 
@@ -121,7 +122,7 @@ impl<F: FnOnce() -> R + Send, R: Send> SecondHalf<F, R> {
             });
         }
         // SAFETY: [job].
-        let done = unsafe { &raw const (*this).done };
+        let done = unsafe { &raw const (*this).done }.cast();
         // SAFETY: [alive] the owner waits for it. [once] the job runs once.
         unsafe { Completion::complete(done) };
     }
@@ -132,8 +133,10 @@ impl<F: FnOnce() -> R + Send, R: Send> SecondHalf<F, R> {
     ///
     /// - `[stolen]` Another thread has taken the job from the queue, and this is called once.
     #[inline(never)]
-    unsafe fn wait(&self) -> Result<R, Payload> {
+    unsafe fn wait(&mut self) -> Result<R, Payload> {
         wait(&self.done, || false);
+        // SAFETY: [stolen] nobody uses it after completion.
+        unsafe { ManuallyDrop::drop(&mut self.done) };
         self.result.with(|result| {
             // SAFETY: [stolen] the thief wrote it before completion, and it is read once.
             unsafe { result.cast::<Result<R, Payload>>().read() }
