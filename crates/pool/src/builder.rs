@@ -5,6 +5,7 @@ use std::fmt;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, mpsc};
 use std::thread;
+use std::time::Duration;
 
 use firsttouch_topology::{CpuSet, Node, NodeId, NodeSet, Topology};
 
@@ -14,6 +15,7 @@ use crate::helper::{self, Helper};
 use crate::pin::{Pin, Pinned, Place};
 use crate::pool::Pool;
 use crate::shared::{HelperWork, NodeWork, PanicHandler, Shared, Started};
+use crate::spin;
 use crate::spread::{one_per_core_first, spread};
 use crate::storage::OwnPages;
 use crate::sync;
@@ -52,6 +54,7 @@ pub struct PoolBuilder {
     pin: Pin,
     thread_name: Box<dyn Fn(usize) -> String + Send + Sync>,
     stack_size: Option<usize>,
+    spin: Duration,
     panic_handler: Option<PanicHandler>,
 }
 
@@ -65,6 +68,7 @@ impl PoolBuilder {
             pin: Pin::default(),
             thread_name: Box::new(|helper| format!("firsttouch-{helper}")),
             stack_size: None,
+            spin: spin::DEFAULT,
             panic_handler: None,
         }
     }
@@ -124,6 +128,18 @@ impl PoolBuilder {
         self
     }
 
+    /// Sets how long a thread looks for work, or for the end of what it waits for, before it sleeps.
+    ///
+    /// Work that comes in that time finds a helper awake: it begins in a
+    /// fraction of a microsecond, where a wake-up takes some tens of them. For
+    /// a quarter of the time the thread keeps its CPU, then it offers it to
+    /// other threads at each look. Zero means to sleep at once. Default: 100
+    /// microseconds, about what a wake-up costs.
+    pub fn spin(mut self, time: Duration) -> Self {
+        self.spin = time;
+        self
+    }
+
     /// Sets what becomes of a panic in a closure of [`Pool::spawn`], for which no caller waits.
     ///
     /// The handler runs on the helper, which lives on; a panic in the handler
@@ -163,7 +179,7 @@ impl PoolBuilder {
             let name = names.into_iter().nth(helper).unwrap_or_default();
             return Err(PoolError::ThreadName { helper, name });
         }
-        let pool = start(topology, plans, names, self.stack_size, self.panic_handler)?;
+        let pool = start(topology, plans, names, self.stack_size, self.spin, self.panic_handler)?;
         report(&pool, self.pin);
         Ok(pool)
     }
@@ -242,6 +258,7 @@ impl fmt::Debug for PoolBuilder {
             .field("helpers_per_node", &self.helpers_per_node)
             .field("pin", &self.pin)
             .field("stack_size", &self.stack_size)
+            .field("spin", &self.spin)
             .finish_non_exhaustive()
     }
 }
@@ -280,6 +297,7 @@ fn start(
     plans: Vec<Plan>,
     names: Vec<String>,
     stack_size: Option<usize>,
+    spin: Duration,
     panic_handler: Option<PanicHandler>,
 ) -> Result<Pool, PoolError> {
     let wanted = plans.len();
@@ -309,7 +327,7 @@ fn start(
     let started = reports
         .into_iter()
         .map(|reported| reported.recv().expect("a helper reports before it can fail"));
-    let shared = Arc::new(Shared::new(topology, started.collect(), panic_handler));
+    let shared = Arc::new(Shared::new(topology, started.collect(), spin, panic_handler));
     for share in shares {
         share.send(Arc::clone(&shared)).expect("a helper waits for what it shares");
     }

@@ -53,24 +53,33 @@ impl<'f> Call<'f> {
     }
 }
 
-/// A call as the boards know it: a pointer into its caller's frame.
+/// A call as posts and boards know it: a pointer into its caller's frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct CallRef(*const Call<'static>);
+pub(crate) struct CallRef(*mut Call<'static>);
 
 // SAFETY: a call is shared by the threads that take part: its closure is Sync, as is all else in it.
 unsafe impl Send for CallRef {}
 
 impl CallRef {
     pub(crate) fn new(call: &Call<'_>) -> Self {
-        Self(std::ptr::from_ref(call).cast())
+        Self(std::ptr::from_ref(call).cast_mut().cast())
+    }
+
+    pub(crate) fn as_ptr(self) -> *mut Call<'static> {
+        self.0
+    }
+
+    /// Refers to the call that [`CallRef::as_ptr`] returned.
+    pub(crate) fn from_ptr(call: *mut Call<'static>) -> Self {
+        Self(call)
     }
 
     /// Runs the call's closure as one member and gives up that member's part. Never unwinds.
     ///
     /// # Safety
     ///
-    /// - `[part]` The calling thread owns one part of the call (a board's
-    ///   `accept` gave it this reference), and the call's frame stays until all
+    /// - `[part]` The calling thread owns one part of the call (a post's
+    ///   or board's `accept` gave it this reference), and the call's frame stays until all
     ///   parts are given up.
     pub(crate) unsafe fn take_part(self, helper: usize) {
         {

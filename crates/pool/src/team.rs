@@ -4,12 +4,12 @@ use std::fmt;
 
 use firsttouch_topology::{NodeId, affinity};
 
-use crate::board::{HelperSet, Invitation};
 use crate::call::{Arrival, Call, CallRef};
 use crate::completion::Remaining;
 use crate::helper::Helper;
 use crate::panic::catch;
 use crate::pin::Pinned;
+use crate::post::Tickets;
 use crate::shared::Shared;
 use crate::worker::{Worker, wait};
 
@@ -141,21 +141,19 @@ pub(crate) fn fork(
     // A scope further down this stack must not push on the deque meanwhile.
     let _frame = worker.enter(crate::worker::NO_SCOPE);
     for Ask { node, required, optional } in asks.clone() {
-        let mut came = HelperSet::default();
-        if let Some(caller) = shared.place_in_node(node, worker.helper) {
-            came.insert(caller);
-        }
-        shared.invite(node, Invitation { call: reference, required, optional, came });
+        shared.invite(worker, node, reference, Tickets { required, optional });
+    }
+    for Ask { node, required, optional } in asks.clone() {
+        shared.summon(node, Tickets { required, optional });
     }
     // Nothing between the first invitation and the end of the wait can
     // unwind: the helpers use this frame.
     if let Err(payload) = catch(own) {
         call.keep_panic(payload);
     }
-    let withdrawn: usize =
-        asks.map(|ask| shared.nodes[ask.node].work.board.withdraw(reference)).sum();
+    let withdrawn: usize = asks.map(|ask| shared.withdraw(ask.node, reference)).sum();
     if call.parts.owner_done(1 + withdrawn) == Remaining::Others {
-        wait(call.parts.done(), || false);
+        wait(worker, call.parts.done(), || false);
     }
     call.resume_panic();
     call.members()

@@ -8,14 +8,17 @@
 use std::cell::Cell;
 use std::ptr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::activity::Activity;
 use crate::board::Looking;
 use crate::completion::{Completion, Registered};
 use crate::current::home;
 use crate::deque::Deque;
+use crate::post::Round;
 use crate::queue::{Queue, Taken};
 use crate::shared::Shared;
+use crate::spin::Spin;
 use crate::steal::Rotation;
 use crate::sync::park;
 use crate::task::JobRef;
@@ -39,6 +42,8 @@ pub(crate) struct Worker<'p> {
     pub(crate) helper: Option<usize>,
     frame: Cell<Innermost>,
     pub(crate) rotation: Cell<Rotation>,
+    /// The last round of its node's post that the helper took part in, or that it opened.
+    pub(crate) round: Cell<Round>,
     /// The worker that this thread is further down its stack, for another pool.
     pub(crate) below: Cell<*const Worker<'static>>,
 }
@@ -80,6 +85,7 @@ impl<'p> Worker<'p> {
             helper,
             frame: Cell::new(Innermost { scope: NO_SCOPE, joins: 0, pushed: 0 }),
             rotation: Cell::new(Rotation::new(helper.unwrap_or(0))),
+            round: Cell::new(0),
             below: Cell::new(ptr::null()),
         }
     }
@@ -140,7 +146,7 @@ impl<'p> Worker<'p> {
     #[inline(never)]
     fn show_kept(&self) {
         while self.queue.show_oldest(|| self.borrow_deque()) && !self.activity.is_saturated() {}
-        self.shared.wake_one(self.node);
+        self.shared.wake_for_shown(self.node);
     }
 
     /// Pushes a task for the scope whose frame is the innermost.
@@ -150,7 +156,7 @@ impl<'p> Worker<'p> {
         // What is shown is older than what is kept.
         while self.queue.show_oldest(|| self.borrow_deque()) {}
         self.queue.show(job, || self.borrow_deque());
-        self.shared.wake_one(self.node);
+        self.shared.wake_for_shown(self.node);
     }
 
     /// Takes back the task pushed last for the scope whose frame is the innermost.
@@ -170,6 +176,24 @@ impl<'p> Worker<'p> {
         self.queue.pop_shown()
     }
 
+    /// Runs `sleep`, and counts the worker as one that leaves its CPU to others.
+    fn rests(&self, sleep: impl FnOnce()) {
+        let counted = self.helper.is_some() || self.queue.shows();
+        match self.helper {
+            _ if !counted => sleep(),
+            Some(_) => {
+                self.activity.helper_ends();
+                sleep();
+                self.activity.helper_begins();
+            }
+            None => {
+                self.activity.guest_ends();
+                sleep();
+                self.activity.guest_begins();
+            }
+        }
+    }
+
     fn borrow_deque(&self) -> Deque {
         self.activity.guest_begins();
         self.shared.borrow_deque(self.node)
@@ -178,12 +202,9 @@ impl<'p> Worker<'p> {
     /// Takes part in a call that requires helpers of this node; returns whether there was one.
     fn serve_required(&self) -> bool {
         let Some(helper) = self.helper else { return false };
-        let Some(call) = self.shared.accept(self.node, helper, Looking::ForRequired) else {
-            return false;
-        };
-        self.shared.work[helper].tally.call();
+        let Some(call) = self.shared.accept(self, Looking::ForRequired) else { return false };
         let _foreign = self.enter_foreign();
-        // SAFETY: [part] it comes from a board.
+        // SAFETY: [part] it was accepted.
         unsafe { call.take_part(helper) };
         true
     }
@@ -232,11 +253,33 @@ impl Drop for Foreign<'_> {
 ///
 /// A thread that is a helper also comes to calls that require it; it runs no
 /// stranger's task. Panics do not come out of either.
-pub(crate) fn wait(done: &Completion, mut run_own: impl FnMut() -> bool) {
+pub(crate) fn wait(worker: &Worker<'_>, done: &Completion, run_own: impl FnMut() -> bool) {
+    wait_until(done, worker.shared.spin, run_own, || {
+        // While it sleeps, another thread may have its CPU.
+        worker.rests(park);
+    });
+}
+
+/// Waits as [`wait`] does, for a thread that has nothing queued itself.
+pub(crate) fn wait_for_end(done: &Completion) {
+    wait_until(done, Duration::ZERO, || false, park);
+}
+
+fn wait_until(
+    done: &Completion,
+    spin: Duration,
+    mut run_own: impl FnMut() -> bool,
+    sleep: impl Fn(),
+) {
     let home = home();
     let mut serve = || run_own() || home.is_some_and(Worker::serve_required);
+    let mut spins = Spin::new(spin);
     while !done.is_complete() {
         if serve() {
+            spins = Spin::new(spin);
+            continue;
+        }
+        if spins.pause() {
             continue;
         }
         if done.register() == Registered::Complete {
@@ -244,7 +287,7 @@ pub(crate) fn wait(done: &Completion, mut run_own: impl FnMut() -> bool) {
         }
         // What came before the registration may have seen nobody to wake.
         if !serve() {
-            park();
+            sleep();
         }
     }
 }

@@ -28,7 +28,7 @@ where
         // SAFETY: [once] the job was taken back, so nobody else runs it.
         Taken::Back => catch(unsafe { half.take() }),
         // SAFETY: [stolen] another thread has started it.
-        Taken::Stolen => unsafe { half.wait() },
+        Taken::Stolen => unsafe { half.wait(worker) },
     };
     match (a, b) {
         (Ok(a), Ok(b)) => (a, b),
@@ -133,8 +133,8 @@ impl<F: FnOnce() -> R + Send, R: Send> SecondHalf<F, R> {
     ///
     /// - `[stolen]` Another thread has taken the job from the queue, and this is called once.
     #[inline(never)]
-    unsafe fn wait(&mut self) -> Result<R, Payload> {
-        wait(&self.done, || false);
+    unsafe fn wait(&mut self, worker: &Worker<'_>) -> Result<R, Payload> {
+        wait(worker, &self.done, || false);
         // SAFETY: [stolen] nobody uses it after completion.
         unsafe { ManuallyDrop::drop(&mut self.done) };
         self.result.with(|result| {

@@ -143,7 +143,7 @@ pub(crate) fn scope<'scope, R>(worker: &Worker<'_>, f: impl FnOnce(&Scope<'scope
     // Nothing between here and the end of the wait can unwind, and the tasks
     // may borrow this frame until then.
     if scope.tasks.owner_done(1) == Remaining::Others {
-        wait(scope.tasks.done(), || scope.run_one(worker));
+        wait(worker, scope.tasks.done(), || scope.run_one(worker));
     }
     match (result, scope.panic.take()) {
         (Ok(result), None) => result,
