@@ -12,6 +12,8 @@ pub(crate) struct Activity {
     free: AtomicI32,
     /// Callers from outside that queue jobs, less the CPUs that no helper is for.
     excess: AtomicI32,
+    /// CPUs that no helper is for.
+    spare: i32,
 }
 
 impl Activity {
@@ -19,7 +21,7 @@ impl Activity {
     pub(crate) fn new(helpers: usize, capacity: usize) -> Self {
         let limited = |number: usize| i32::try_from(number).unwrap_or(i32::MAX);
         let spare = limited(capacity.saturating_sub(helpers));
-        Self { free: AtomicI32::new(limited(helpers)), excess: AtomicI32::new(-spare) }
+        Self { free: AtomicI32::new(limited(helpers)), excess: AtomicI32::new(-spare), spare }
     }
 
     /// Whether no helper is free, or no CPU for one.
@@ -27,6 +29,15 @@ impl Activity {
     pub(crate) fn is_saturated(&self) -> bool {
         // Relaxed, here and below: a hint, see above.
         self.free.load(Ordering::Relaxed) <= 0
+    }
+
+    /// How many helpers may look for work at once, each on a CPU that nobody else needs.
+    ///
+    /// One CPU is left to the caller whose next call they look out for.
+    pub(crate) fn searchers(&self) -> usize {
+        let free = self.free.load(Ordering::Relaxed);
+        let free = if self.spare == 0 { free - 1 } else { free };
+        usize::try_from(free).unwrap_or(0).max(1)
     }
 
     pub(crate) fn helper_begins(&self) {

@@ -4,7 +4,7 @@
 //! `docs/protocols/team.md`.
 
 use crate::call::CallRef;
-use crate::post::Tickets;
+use crate::post::{Part, Tickets};
 use crate::sync::{AtomicUsize, Mutex, Ordering};
 
 /// One node's invitations, oldest first.
@@ -25,6 +25,8 @@ pub(crate) struct Invitation {
     pub(crate) required: usize,
     /// Helpers that may still come, until the caller withdraws this.
     pub(crate) optional: usize,
+    /// The order of arrival of whoever takes the first ticket that is left.
+    pub(crate) next: usize,
     /// The helpers that have come, and the caller where it is one of them.
     pub(crate) came: HelperSet,
 }
@@ -88,7 +90,7 @@ impl Board {
     /// `helper` is the helper's place in its node. Whoever gets a call from
     /// here owns one part of it and must take part.
     #[must_use]
-    pub(crate) fn accept(&self, helper: usize, looking: Looking) -> Option<CallRef> {
+    pub(crate) fn accept(&self, helper: usize, looking: Looking) -> Option<Part> {
         if self.is_empty() {
             return None;
         }
@@ -100,12 +102,13 @@ impl Board {
             Some(required) => invitation.required = required,
             None => invitation.optional -= 1,
         }
-        let call = invitation.call;
+        let part = Part { call: invitation.call, order: invitation.next };
+        invitation.next += 1;
         if invitation.is_used_up() {
             invitations.remove(index);
             self.count(&invitations);
         }
-        Some(call)
+        Some(part)
     }
 
     /// Whether [`Board::accept`] with [`Looking::ForAny`] would find something.
@@ -115,12 +118,12 @@ impl Board {
 
     /// Takes back what nobody has accepted and nobody must; returns how many helpers it was for.
     #[must_use]
-    pub(crate) fn withdraw(&self, call: CallRef) -> usize {
+    pub(crate) fn withdraw(&self, call: &CallRef) -> usize {
         if self.is_empty() {
             return 0;
         }
         let mut invitations = self.list.lock();
-        let Some(index) = invitations.iter().position(|i| i.call == call) else { return 0 };
+        let Some(index) = invitations.iter().position(|i| i.call.is(call)) else { return 0 };
         let withdrawn = std::mem::take(&mut invitations[index].optional);
         if invitations[index].is_used_up() {
             invitations.remove(index);

@@ -132,8 +132,8 @@ impl PoolBuilder {
     ///
     /// Work that comes in that time finds a helper awake: it begins in a
     /// fraction of a microsecond, where a wake-up takes some tens of them. For
-    /// a quarter of the time the thread keeps its CPU, then it offers it to
-    /// other threads at each look. Zero means to sleep at once. Default: 100
+    /// the first sixteenth the thread keeps its CPU, then it offers it to other
+    /// threads at each look. Zero means to sleep at once. Default: 100
     /// microseconds, about what a wake-up costs.
     pub fn spin(mut self, time: Duration) -> Self {
         self.spin = time;

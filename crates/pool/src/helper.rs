@@ -3,8 +3,9 @@
 use firsttouch_topology::NodeId;
 
 use crate::board::Looking;
-use crate::call::CallRef;
 use crate::pin::Pinned;
+use crate::post::Part;
+use crate::shared::NodeWork;
 use crate::spin::Spin;
 use crate::task::JobRef;
 use crate::worker::Worker;
@@ -23,7 +24,7 @@ pub struct Helper {
 
 /// Something for a helper with nothing else to do.
 enum Work {
-    Call(CallRef),
+    Call(Part),
     Job(JobRef),
 }
 
@@ -32,6 +33,8 @@ enum Found {
     Work(Work),
     /// No work for as long as a helper looks before it sleeps.
     Nothing,
+    /// No work, and others look for it who need the CPU; the helper is not counted among them any more.
+    Crowd,
     /// No work, and the pool shuts down.
     End,
 }
@@ -40,23 +43,22 @@ enum Found {
 pub(crate) fn run(worker: &Worker<'_>, helper: usize) {
     let _current = worker.make_current();
     let shared = worker.shared();
-    let node = &shared.nodes[worker.node].work;
-    node.sleep.begin_search();
+    let sleep = &shared.nodes[worker.node].work.front.sleep;
+    let work_arrived = || shared.has_work_for(worker, helper) || shared.shutdown.has_begun();
+    sleep.begin_search();
     loop {
         match search(worker, helper) {
             Found::Work(work) => {
                 shared.end_search(worker.node);
-                node.activity.helper_begins();
                 run_all(worker, helper, work);
-                node.activity.helper_ends();
-                node.sleep.begin_search();
+                worker.ends_work();
+                sleep.begin_search();
             }
             Found::Nothing => {
                 shared.end_search(worker.node);
-                node.sleep.sleep(helper, || {
-                    shared.has_work_for(worker, helper) || shared.shutdown.has_begun()
-                });
+                sleep.sleep(helper, work_arrived);
             }
+            Found::Crowd => sleep.sleep(helper, work_arrived),
             Found::End => break,
         }
     }
@@ -67,9 +69,14 @@ pub(crate) fn run(worker: &Worker<'_>, helper: usize) {
 /// Looks for work until it is time to sleep.
 fn search(worker: &Worker<'_>, helper: usize) -> Found {
     let shared = worker.shared();
-    let post = &shared.nodes[worker.node].work.post;
+    let NodeWork { front, activity, .. } = &**shared.nodes[worker.node].work;
     let mut spin = Spin::new(shared.spin);
     loop {
+        if front.post.tickets(worker.round.get()).total() > 0 {
+            if let Some(part) = shared.accept(worker, Looking::ForAny) {
+                return Found::Work(Work::Call(part));
+            }
+        }
         if spin.is_round() {
             // Before the look at the queues: what was queued before shutdown is
             // seen by the look, and runs.
@@ -80,9 +87,8 @@ fn search(worker: &Worker<'_>, helper: usize) -> Found {
             if last_look {
                 return Found::End;
             }
-        } else if post.tickets(worker.round.get()).total() > 0 {
-            if let Some(call) = shared.accept(worker, Looking::ForAny) {
-                return Found::Work(Work::Call(call));
+            if front.sleep.leave_search_to(activity.searchers()) {
+                return Found::Crowd;
             }
         }
         if !spin.pause() {
@@ -97,9 +103,12 @@ fn run_all(worker: &Worker<'_>, helper: usize, work: Work) {
     while let Some(work) = next {
         match work {
             // SAFETY: [part] it was accepted.
-            Work::Call(call) => unsafe { call.take_part(helper) },
-            // SAFETY: [taken] it comes from a queue.
-            Work::Job(job) => unsafe { job.run(worker) },
+            Work::Call(part) => unsafe { part.take(helper) },
+            Work::Job(job) => {
+                worker.begins_work();
+                // SAFETY: [taken] it comes from a queue.
+                unsafe { job.run(worker) }
+            }
         }
         next = find(worker, helper);
     }
@@ -112,8 +121,8 @@ fn find(worker: &Worker<'_>, helper: usize) -> Option<Work> {
         shared.work[helper].tally.own();
         return Some(Work::Job(job));
     }
-    if let Some(call) = shared.accept(worker, Looking::ForAny) {
-        return Some(Work::Call(call));
+    if let Some(part) = shared.accept(worker, Looking::ForAny) {
+        return Some(Work::Call(part));
     }
     let mut rotation = worker.rotation.get();
     let start = rotation.next();

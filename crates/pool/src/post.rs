@@ -6,16 +6,22 @@
 use std::ptr;
 
 use crate::board::Looking;
-use crate::call::{Call, CallRef};
-use crate::sync::{AtomicPtr, AtomicU64, Ordering};
+use crate::call::{Arrival, Call, CallRef};
+use crate::sync::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 
 /// One node's call that is open, if there is one.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct Post {
     /// Round, and tickets: see [`Word`]. Invariant: the round never falls.
     word: AtomicU64,
-    /// The call of that round. Invariant: written only by whoever has claimed the round, before it is open.
-    call: AtomicPtr<Call<'static>>,
+    /// The call of that round. Invariant: as for all below, written only by
+    /// whoever has claimed the round, before it is open.
+    call: AtomicPtr<Call>,
+    work: AtomicPtr<()>,
+    run: AtomicPtr<()>,
+    /// The order of arrival of whoever takes the round's last ticket.
+    last: AtomicUsize,
 }
 
 /// What is in the post's word: `[round: 40][required: 12][optional: 12]`.
@@ -64,6 +70,26 @@ impl Word {
     }
 }
 
+/// One member's part in a call, which its thread must now take.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Part {
+    pub(crate) call: CallRef,
+    /// 1 for the first ticket of the call, and so on.
+    pub(crate) order: usize,
+}
+
+impl Part {
+    /// Takes the part as this helper. Never unwinds.
+    ///
+    /// # Safety
+    ///
+    /// - `[part]` as in [`CallRef::take_part`].
+    pub(crate) unsafe fn take(self, helper: usize) {
+        // SAFETY: [part].
+        unsafe { self.call.take_part(Arrival { order: self.order, helper: Some(helper) }) }
+    }
+}
+
 /// Tickets of open calls that nobody has taken.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Tickets {
@@ -86,15 +112,22 @@ impl Tickets {
 
 impl Default for Post {
     fn default() -> Self {
-        Self { word: AtomicU64::new(0), call: AtomicPtr::new(ptr::null_mut()) }
+        Self {
+            word: AtomicU64::new(0),
+            call: AtomicPtr::new(ptr::null_mut()),
+            work: AtomicPtr::new(ptr::null_mut()),
+            run: AtomicPtr::new(ptr::null_mut()),
+            last: AtomicUsize::new(0),
+        }
     }
 }
 
 impl Post {
     /// Opens a call for so many helpers; `None` where another is open, or they are too many.
     ///
-    /// The caller keeps the call's frame until all tickets are given up.
-    pub(crate) fn open(&self, call: CallRef, tickets: Tickets) -> Option<Round> {
+    /// `first` is the order of arrival of whoever takes the first ticket. The
+    /// caller keeps the call's frame until all tickets are given up.
+    pub(crate) fn open(&self, call: CallRef, first: usize, tickets: Tickets) -> Option<Round> {
         let (required, optional) = (tickets.required as u64, tickets.optional as u64);
         // Relaxed: the exchange looks again.
         let free = Word(self.word.load(Ordering::Relaxed));
@@ -107,9 +140,12 @@ impl Post {
         let claim =
             self.word.compare_exchange(free.0, claimed.0, Ordering::Relaxed, Ordering::Relaxed);
         claim.ok()?;
-        // [call] Release: a helper that reads this call already sees the claim, so
-        // its exchange for a ticket of an earlier round fails.
-        self.call.store(call.as_ptr(), Ordering::Release);
+        // [call] Release: a helper that reads one of these already sees the claim,
+        // so its exchange for a ticket of an earlier round fails.
+        self.call.store(call.call.cast_mut(), Ordering::Release);
+        self.work.store(call.work.cast_mut(), Ordering::Release);
+        self.run.store(call.run as *mut (), Ordering::Release);
+        self.last.store(first + tickets.total() - 1, Ordering::Release);
         // [open] Release: publishes the call to the helpers that see the tickets.
         self.word.store(Word::new(round, required, optional).0, Ordering::Release);
         Some(round)
@@ -117,9 +153,9 @@ impl Post {
 
     /// Takes a ticket that suits a helper which took part in `last`, a required one first.
     ///
-    /// Whoever gets a call from here owns one part of it and must take part.
+    /// Whoever gets a part from here must take it.
     #[inline]
-    pub(crate) fn accept(&self, last: Round, looking: Looking) -> Option<(CallRef, Round)> {
+    pub(crate) fn accept(&self, last: Round, looking: Looking) -> Option<(Part, Round)> {
         loop {
             // [open] Acquire: the call of this round, or a later one, is visible.
             let word = Word(self.word.load(Ordering::Acquire));
@@ -127,8 +163,11 @@ impl Post {
             if word.round() == last || !tickets.suit(looking) {
                 return None;
             }
-            // [call] Acquire: where this is a later round's call, the exchange fails.
+            // [call] Acquire: where this is of a later round, the exchange fails.
             let call = self.call.load(Ordering::Acquire);
+            let work = self.work.load(Ordering::Acquire);
+            let run = self.run.load(Ordering::Acquire);
+            let last_order = self.last.load(Ordering::Acquire);
             let one = if tickets.required > 0 { 1 << TICKETS } else { 1 };
             // Relaxed: the look at the word has published the call.
             let taken = self.word.compare_exchange(
@@ -138,20 +177,25 @@ impl Post {
                 Ordering::Relaxed,
             );
             if taken.is_ok() {
-                return Some((CallRef::from_ptr(call), word.round()));
+                // SAFETY: the round is open, so this is what its caller has stored.
+                let run =
+                    unsafe { std::mem::transmute::<*mut (), unsafe fn(*const (), Arrival)>(run) };
+                // Tickets that were withdrawn leave a gap, and no number twice.
+                let order = last_order + 1 - tickets.total();
+                return Some((Part { call: CallRef { call, work, run }, order }, word.round()));
             }
         }
     }
 
     /// Takes back what nobody has accepted and nobody must; returns how many tickets it was.
     #[must_use]
-    pub(crate) fn withdraw(&self, call: CallRef) -> usize {
+    pub(crate) fn withdraw(&self, call: &CallRef) -> usize {
         loop {
             // [open] Acquire: the call of this round, or a later one, is visible.
             let word = Word(self.word.load(Ordering::Acquire));
             let optional = word.tickets().optional;
             // Relaxed: while its frame lives, no other call has this address.
-            if optional == 0 || self.call.load(Ordering::Relaxed) != call.as_ptr() {
+            if optional == 0 || !ptr::eq(self.call.load(Ordering::Relaxed), call.call) {
                 return 0;
             }
             let without = word.0 - optional as u64;

@@ -146,11 +146,6 @@ impl Queue {
         self.shown.get()?.pop()
     }
 
-    /// Whether it has ever shown a job.
-    pub(crate) fn shows(&self) -> bool {
-        self.shown.get().is_some()
-    }
-
     /// Begins a job that came from another worker; returns what [`Queue::end_foreign`] wants back.
     pub(crate) fn begin_foreign(&self) -> usize {
         let floor = self.floor.replace(self.joins.get());

@@ -16,7 +16,7 @@ use crate::counters::{Counters, Tally};
 use crate::deque::{Deque, Injector, Stealer};
 use crate::helper::Helper;
 use crate::panic::{Payload, catch, discard};
-use crate::post::{Post, Tickets};
+use crate::post::{Part, Post, Tickets};
 use crate::shutdown::Shutdown;
 use crate::sleep::{Searching, Sleep};
 use crate::steal::{nearest_by_cpu, rotated, victim_order};
@@ -62,13 +62,20 @@ pub(crate) struct PoolNode {
 /// What a node's helpers write, on pages of that node.
 pub(crate) struct NodeWork {
     pub(crate) activity: CachePadded<Activity>,
-    pub(crate) post: CachePadded<Post>,
+    pub(crate) front: CachePadded<Front>,
     board: CachePadded<Board>,
-    pub(crate) sleep: CachePadded<Sleep>,
-    /// How many helpers the last call wants woken, beyond those that were.
-    unsummoned: CachePadded<AtomicUsize>,
     injector: CachePadded<Injector>,
     guests: CachePadded<Guests>,
+}
+
+/// What a call writes and what the helpers that watch for it write, together in a cache line.
+#[derive(Debug, Default)]
+#[repr(C)]
+pub(crate) struct Front {
+    pub(crate) post: Post,
+    pub(crate) sleep: Sleep,
+    /// How many helpers the last call wants woken, beyond those that were.
+    unsummoned: AtomicUsize,
 }
 
 /// What one helper writes and others read, on pages of its node.
@@ -197,14 +204,14 @@ impl Shared {
     fn wake_for_job(&self, node: usize, wake: Wake) {
         let nodes = &self.nodes[node].victims;
         for &near in nodes {
-            let NodeWork { sleep, activity, .. } = &**self.nodes[near].work;
-            if near == node && sleep.searching() > 0 {
+            let NodeWork { front, activity, .. } = &**self.nodes[near].work;
+            if near == node && front.sleep.searching() > 0 {
                 return;
             }
             if wake == Wake::WhereFree && activity.is_saturated() {
                 continue;
             }
-            if sleep.wake(1) > 0 {
+            if front.sleep.wake(1) > 0 {
                 return;
             }
         }
@@ -215,32 +222,39 @@ impl Shared {
     /// Whoever published something while it searched may have woken nobody for
     /// it. So the last to search sees to what is left.
     pub(crate) fn end_search(&self, node: usize) {
-        if self.nodes[node].work.sleep.end_search() == Searching::Others {
+        if self.nodes[node].work.front.sleep.end_search() == Searching::Others {
             return;
         }
         if self.nodes[node].has_jobs() {
             self.wake_for_job(node, Wake::Anyhow);
         }
         let required = self.nodes[node].work.tickets().required;
-        if required > self.nodes[node].work.sleep.searching() {
+        if required > self.nodes[node].work.front.sleep.searching() {
             // Who of those that sleep has come already is not known here.
-            self.nodes[node].work.sleep.wake(usize::MAX);
+            self.nodes[node].work.front.sleep.wake(usize::MAX);
             self.unpark_waiting(node);
         }
     }
 
-    /// Invites helpers of a node to a call. [`Shared::summon`] wakes those that sleep.
-    pub(crate) fn invite(&self, worker: &Worker<'_>, node: usize, call: CallRef, tickets: Tickets) {
+    /// Invites helpers of a node to a call; `first` is the order of arrival of the first. [`Shared::summon`] wakes those that sleep.
+    pub(crate) fn invite(
+        &self,
+        worker: &Worker<'_>,
+        node: usize,
+        call: CallRef,
+        first: usize,
+        tickets: Tickets,
+    ) {
         let caller = self.place_in_node(node, worker.helper);
         let work = &self.nodes[node].work;
-        match work.post.open(call, tickets) {
+        match work.front.post.open(call, first, tickets) {
             // The caller is no helper of its own call.
             Some(round) if caller.is_some() => worker.round.set(round),
             Some(_) => {}
             None => {
                 let Tickets { required, optional } = tickets;
                 let came = caller.into_iter().collect::<HelperSet>();
-                work.board.post(Invitation { call, required, optional, came });
+                work.board.post(Invitation { call, required, optional, next: first, came });
             }
         }
     }
@@ -250,7 +264,7 @@ impl Shared {
     /// Those that search see it by themselves.
     pub(crate) fn summon(&self, node: usize, tickets: Tickets) {
         Sleep::look();
-        let NodeWork { sleep, unsummoned, .. } = &**self.nodes[node].work;
+        let Front { sleep, unsummoned, .. } = &*self.nodes[node].work.front;
         let missing = tickets.total().saturating_sub(sleep.searching());
         if missing > 0 {
             // Relaxed: a hint. Where it is lost, the last to search wakes all.
@@ -266,10 +280,10 @@ impl Shared {
         const AT_ONCE: usize = 2;
         let work = &self.nodes[node].work;
         // Relaxed: see `summon`.
-        let missing = work.unsummoned.load(Ordering::Relaxed);
+        let missing = work.front.unsummoned.load(Ordering::Relaxed);
         let wanted = missing.min(AT_ONCE);
-        work.unsummoned.store(missing - wanted, Ordering::Relaxed);
-        if work.sleep.wake(wanted) < wanted && work.tickets().required > 0 {
+        work.front.unsummoned.store(missing - wanted, Ordering::Relaxed);
+        if work.front.sleep.wake(wanted) < wanted && work.tickets().required > 0 {
             self.unpark_waiting(node);
         }
     }
@@ -282,32 +296,32 @@ impl Shared {
     }
 
     /// Takes back the tickets of a call that nobody has taken and nobody must; returns how many.
-    pub(crate) fn withdraw(&self, node: usize, call: CallRef) -> usize {
-        let NodeWork { post, board, .. } = &**self.nodes[node].work;
-        match post.withdraw(call) {
+    pub(crate) fn withdraw(&self, node: usize, call: &CallRef) -> usize {
+        let NodeWork { front, board, .. } = &**self.nodes[node].work;
+        match front.post.withdraw(call) {
             0 => board.withdraw(call),
             withdrawn => withdrawn,
         }
     }
 
     /// Accepts an invitation to one of the node's helpers.
-    pub(crate) fn accept(&self, worker: &Worker<'_>, looking: Looking) -> Option<CallRef> {
+    pub(crate) fn accept(&self, worker: &Worker<'_>, looking: Looking) -> Option<Part> {
         let helper = worker.helper?;
         let node = &self.nodes[worker.node];
-        let call = match node.work.post.accept(worker.round.get(), looking) {
-            Some((call, round)) => {
+        let part = match node.work.front.post.accept(worker.round.get(), looking) {
+            Some((part, round)) => {
                 worker.round.set(round);
-                call
+                part
             }
             None => node.work.board.accept(helper - node.helpers.start, looking)?,
         };
         self.work[helper].tally.call();
         // Relaxed: a hint; see `summon`.
-        if node.work.unsummoned.load(Ordering::Relaxed) > 0 {
+        if node.work.front.unsummoned.load(Ordering::Relaxed) > 0 {
             Sleep::look();
             self.summon_more(worker.node);
         }
-        Some(call)
+        Some(part)
     }
 
     /// Takes a job from the node's injector or deques, else from those of other nodes by distance.
@@ -342,7 +356,7 @@ impl Shared {
     /// Whether an idle helper would find something to do.
     pub(crate) fn has_work_for(&self, worker: &Worker<'_>, helper: usize) -> bool {
         let own = &self.nodes[worker.node];
-        own.work.post.tickets(worker.round.get()).total() > 0
+        own.work.front.post.tickets(worker.round.get()).total() > 0
             || own.work.board.invites(helper - own.helpers.start)
             || own.victims.iter().any(|&victim| {
                 let node = &self.nodes[victim];
@@ -384,7 +398,7 @@ impl Shared {
         self.shutdown.begin();
         Sleep::look();
         self.nodes.iter().for_each(|node| {
-            node.work.sleep.wake(node.helpers.len());
+            node.work.front.sleep.wake(node.helpers.len());
         });
     }
 
@@ -413,10 +427,8 @@ impl NodeWork {
     pub(crate) fn new(helpers: usize, capacity: usize) -> Self {
         Self {
             activity: Activity::new(helpers, capacity).into(),
-            post: CachePadded::default(),
+            front: CachePadded::default(),
             board: CachePadded::default(),
-            sleep: CachePadded::default(),
-            unsummoned: AtomicUsize::new(0).into(),
             injector: CachePadded::default(),
             guests: CachePadded::default(),
         }
@@ -426,7 +438,7 @@ impl NodeWork {
 impl NodeWork {
     /// The tickets of all open calls that nobody has taken.
     fn tickets(&self) -> Tickets {
-        let (posted, more) = (self.post.all_tickets(), self.board.tickets());
+        let (posted, more) = (self.front.post.all_tickets(), self.board.tickets());
         Tickets {
             required: posted.required.saturating_add(more.required),
             optional: posted.optional.saturating_add(more.optional),
@@ -444,7 +456,7 @@ impl HelperWork {
 impl PoolNode {
     /// Whether the node has a helper that is free to run what is queued there.
     fn keeps_up(&self) -> bool {
-        self.work.sleep.has_idle() && !self.work.activity.is_saturated()
+        self.work.front.sleep.has_idle() && !self.work.activity.is_saturated()
     }
 
     fn steal(&self, start: usize) -> Option<JobRef> {

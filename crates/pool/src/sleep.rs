@@ -3,15 +3,14 @@
 //! The states, both sides' steps, the race and the proof are in
 //! `docs/protocols/sleep.md`.
 
-use crossbeam_utils::CachePadded;
-
 use crate::sync::{AtomicUsize, Mutex, Ordering, Thread, current, fence, park};
 
 /// The searching and the sleeping helpers of one node. Helpers go by their place in the pool.
 #[derive(Debug, Default)]
+#[repr(C)]
 pub(crate) struct Sleep {
     /// Helpers that look for work, and those that were woken to do so.
-    searching: CachePadded<AtomicUsize>,
+    searching: AtomicUsize,
     /// Invariant: the length of `list`, written only under its lock.
     asleep: AtomicUsize,
     /// Invariant: a helper is listed at most once, and only by itself.
@@ -51,6 +50,25 @@ impl Sleep {
         // partner in `look` stands between the work and the look at the count.
         fence(Ordering::SeqCst);
         if before == 1 { Searching::Nobody } else { Searching::Others }
+    }
+
+    /// Ends the calling helper's search where more search than this; returns whether it has.
+    pub(crate) fn leave_search_to(&self, others: usize) -> bool {
+        // Relaxed: `end_search` follows where this finds too many; a hint before that.
+        let mut searching = self.searching.load(Ordering::Relaxed);
+        while searching > others {
+            let fewer = searching - 1;
+            match self.searching.compare_exchange(
+                searching,
+                fewer,
+                Ordering::Relaxed,
+                Ordering::Relaxed,
+            ) {
+                Ok(_) => return true,
+                Err(now) => searching = now,
+            }
+        }
+        false
     }
 
     /// Parks the calling helper, which has ended its search, unless work has arrived. It searches again after.

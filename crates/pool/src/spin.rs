@@ -12,8 +12,10 @@ use std::time::Instant;
 pub(crate) const DEFAULT: Duration = Duration::from_micros(100);
 
 /// The share of the time in which the thread keeps its CPU; after that it offers it to others at each look.
+///
+/// Short, as the thread it waits for may be waiting for that very CPU.
 #[cfg(not(loom))]
-const KEEPS_CPU: u32 = 4;
+const KEEPS_CPU: u32 = 16;
 
 /// Looks between two looks at the clock.
 #[cfg(not(loom))]

@@ -111,7 +111,7 @@ impl Team {
             let there = shared.others_on_node(node, worker.helper);
             let required = wanted.required.min(there);
             let optional = wanted.invited.min(there - required);
-            Some(Ask { node, required, optional })
+            Some(Ask { node, tickets: Tickets { required, optional } })
         })
     }
 }
@@ -121,8 +121,7 @@ impl Team {
 pub(crate) struct Ask {
     /// The node's place in the pool.
     pub(crate) node: usize,
-    pub(crate) required: usize,
-    pub(crate) optional: usize,
+    pub(crate) tickets: Tickets,
 }
 
 /// Runs `own` on the caller and `work` on the helpers that come; returns how many took part, the caller included.
@@ -131,32 +130,35 @@ pub(crate) struct Ask {
 pub(crate) fn fork(
     worker: &Worker<'_>,
     asks: impl Iterator<Item = Ask> + Clone,
-    work: &(dyn Fn(Arrival) + Sync),
+    work: &(impl Fn(Arrival) + Sync),
     own: impl FnOnce(),
 ) -> usize {
     let shared = worker.shared();
-    let asks = asks.filter(|ask| ask.required + ask.optional > 0);
-    let call = Call::new(asks.clone().map(|ask| ask.required + ask.optional).sum(), work);
-    let reference = CallRef::new(&call);
+    let asks = asks.filter(|ask| ask.tickets.total() > 0);
+    let invited: usize = asks.clone().map(|ask| ask.tickets.total()).sum();
+    let call = Call::new(invited);
+    let reference = CallRef::new(&call, work);
     // A scope further down this stack must not push on the deque meanwhile.
     let _frame = worker.enter(crate::worker::NO_SCOPE);
-    for Ask { node, required, optional } in asks.clone() {
-        shared.invite(worker, node, reference, Tickets { required, optional });
+    let mut first = 1;
+    for Ask { node, tickets } in asks.clone() {
+        shared.invite(worker, node, reference, first, tickets);
+        first += tickets.total();
     }
-    for Ask { node, required, optional } in asks.clone() {
-        shared.summon(node, Tickets { required, optional });
+    for Ask { node, tickets } in asks.clone() {
+        shared.summon(node, tickets);
     }
     // Nothing between the first invitation and the end of the wait can
     // unwind: the helpers use this frame.
     if let Err(payload) = catch(own) {
         call.keep_panic(payload);
     }
-    let withdrawn: usize = asks.map(|ask| shared.withdraw(ask.node, reference)).sum();
+    let withdrawn: usize = asks.map(|ask| shared.withdraw(ask.node, &reference)).sum();
     if call.parts.owner_done(1 + withdrawn) == Remaining::Others {
         wait(worker, call.parts.done(), || false);
     }
     call.resume_panic();
-    call.members()
+    1 + invited - withdrawn
 }
 
 /// One thread's part in a fork-join call.

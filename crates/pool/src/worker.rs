@@ -40,6 +40,8 @@ pub(crate) struct Worker<'p> {
     pub(crate) node: usize,
     /// The helper's place in the pool; `None` for a guest.
     pub(crate) helper: Option<usize>,
+    /// Whether the node counts it as busy.
+    is_counted: Cell<bool>,
     frame: Cell<Innermost>,
     pub(crate) rotation: Cell<Rotation>,
     /// The last round of its node's post that the helper took part in, or that it opened.
@@ -83,6 +85,7 @@ impl<'p> Worker<'p> {
             queue,
             node,
             helper,
+            is_counted: Cell::new(false),
             frame: Cell::new(Innermost { scope: NO_SCOPE, joins: 0, pushed: 0 }),
             rotation: Cell::new(Rotation::new(helper.unwrap_or(0))),
             round: Cell::new(0),
@@ -145,12 +148,14 @@ impl<'p> Worker<'p> {
     /// Shows what is kept: all where a thread is free, else the oldest job.
     #[inline(never)]
     fn show_kept(&self) {
+        self.begins_work();
         while self.queue.show_oldest(|| self.borrow_deque()) && !self.activity.is_saturated() {}
         self.shared.wake_for_shown(self.node);
     }
 
     /// Pushes a task for the scope whose frame is the innermost.
     pub(crate) fn push_for_scope(&self, job: JobRef) {
+        self.begins_work();
         let frame = self.frame.get();
         self.frame.set(Innermost { pushed: frame.pushed + 1, ..frame });
         // What is shown is older than what is kept.
@@ -178,46 +183,60 @@ impl<'p> Worker<'p> {
 
     /// Runs `sleep`, and counts the worker as one that leaves its CPU to others.
     fn rests(&self, sleep: impl FnOnce()) {
-        let counted = self.helper.is_some() || self.queue.shows();
-        match self.helper {
-            _ if !counted => sleep(),
-            Some(_) => {
-                self.activity.helper_ends();
-                sleep();
-                self.activity.helper_begins();
+        let counted = self.is_counted.get();
+        self.ends_work();
+        sleep();
+        if counted {
+            self.begins_work();
+        }
+    }
+
+    /// Counts the worker as one that is busy, if it is not counted yet.
+    ///
+    /// A part in a call, which may be over in no time, is counted when it
+    /// queues something; a job at once.
+    pub(crate) fn begins_work(&self) {
+        if !self.is_counted.replace(true) {
+            match self.helper {
+                Some(_) => self.activity.helper_begins(),
+                None => self.activity.guest_begins(),
             }
-            None => {
-                self.activity.guest_ends();
-                sleep();
-                self.activity.guest_begins();
+        }
+    }
+
+    /// Ends what [`Worker::begins_work`] began, if it did.
+    pub(crate) fn ends_work(&self) {
+        if self.is_counted.replace(false) {
+            match self.helper {
+                Some(_) => self.activity.helper_ends(),
+                None => self.activity.guest_ends(),
             }
         }
     }
 
     fn borrow_deque(&self) -> Deque {
-        self.activity.guest_begins();
         self.shared.borrow_deque(self.node)
     }
 
     /// Takes part in a call that requires helpers of this node; returns whether there was one.
     fn serve_required(&self) -> bool {
         let Some(helper) = self.helper else { return false };
-        let Some(call) = self.shared.accept(self, Looking::ForRequired) else { return false };
+        let Some(part) = self.shared.accept(self, Looking::ForRequired) else { return false };
         let _foreign = self.enter_foreign();
         // SAFETY: [part] it was accepted.
-        unsafe { call.take_part(helper) };
+        unsafe { part.take(helper) };
         true
     }
 }
 
 impl Drop for Worker<'_> {
     fn drop(&mut self) {
+        self.ends_work();
         if self.helper.is_some() {
             return;
         }
         if let Some(deque) = std::mem::take(&mut self.queue).into_deque() {
             debug_assert!(deque.is_empty(), "every frame leaves the deque as it found it");
-            self.activity.guest_ends();
             self.shared.return_deque(self.node, deque);
         }
     }

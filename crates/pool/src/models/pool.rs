@@ -15,6 +15,7 @@ use crate::current::enter;
 use crate::deque::Deque;
 use crate::helper::{self, Helper};
 use crate::pin::Pinned;
+use crate::post::Tickets;
 use crate::shared::{HelperWork, NodeWork, Shared, Started};
 use crate::storage::OwnPages;
 use crate::sync::Thread;
@@ -77,7 +78,7 @@ impl Model {
                     assert!(!before, "nobody comes twice");
                 });
             };
-            let asks = std::iter::once(Ask { node: 0, required, optional });
+            let asks = std::iter::once(Ask { node: 0, tickets: Tickets { required, optional } });
             let own = crate::call::Arrival { order: 0, helper: None };
             let members = fork(worker, asks, &work, || work(own));
             // SAFETY: loom checks that every member's writes are visible and over.
@@ -234,7 +235,8 @@ fn a_helper_that_waits_serves_a_call_that_requires_it() {
             half_stolen.happens();
             enter(shared, |worker| {
                 let required = shared.others_on_node(0, worker.helper);
-                let asks = std::iter::once(Ask { node: 0, required, optional: 0 });
+                let asks =
+                    std::iter::once(Ask { node: 0, tickets: Tickets { required, optional: 0 } });
                 fork(worker, asks, &|_| (), || ())
             })
         };
@@ -268,7 +270,8 @@ fn a_helper_woken_for_a_job_that_takes_an_invitation_instead_wakes_another() {
             // The first node's helper waits in the call for the job, so only
             // the other node's helper can run it.
             let work = |_| ran.wait();
-            let asks = std::iter::once(Ask { node: 0, required: 1, optional: 0 });
+            let asks =
+                std::iter::once(Ask { node: 0, tickets: Tickets { required: 1, optional: 0 } });
             fork(worker, asks, &work, job);
         });
         model.shut_down();
