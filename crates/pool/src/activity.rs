@@ -2,8 +2,9 @@
 //!
 //! A hint and no protocol: nobody's progress depends on it. Work that is kept
 //! from thieves or wakes nobody is run by its owner (`docs/protocols/waiting.md`).
+//! So models take it as it is, and try no orders of its steps.
 
-use crate::sync::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicI32, Ordering};
 
 /// How many of a node's helpers are free, and have a CPU to run on.
 #[derive(Debug)]

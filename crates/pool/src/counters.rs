@@ -1,11 +1,11 @@
 //! What a helper has run, and whom it was taken from.
 
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crossbeam_utils::CachePadded;
 use firsttouch_topology::NodeId;
 
-use crate::sync::{AtomicU64, Ordering};
 
 /// What one helper has run since its pool was built.
 ///

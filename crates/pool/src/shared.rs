@@ -23,7 +23,7 @@ use crate::steal::{nearest_by_cpu, rotated, victim_order};
 use crate::storage::{OwnPages, Storage};
 use crate::sync::{AtomicUsize, Mutex, Ordering, RwLock, Thread};
 use crate::task::JobRef;
-use crate::worker::{Worker, wait_for_end};
+use crate::worker::{Worker, wait_idly};
 
 /// What becomes of a panic that no caller waits for.
 pub(crate) type PanicHandler = Box<dyn Fn(Payload) + Send + Sync>;
@@ -408,7 +408,7 @@ impl Shared {
     /// a wait as any other: a helper of another pool comes to calls that
     /// require it meanwhile.
     pub(crate) fn wait_for_end_of(&self, helper: usize) {
-        wait_for_end(&self.ended[helper]);
+        wait_idly(&self.ended[helper], || false);
     }
 
     /// Tells whoever drops the pool that a helper has left its loop.

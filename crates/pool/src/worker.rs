@@ -279,9 +279,9 @@ pub(crate) fn wait(worker: &Worker<'_>, done: &Completion, run_own: impl FnMut()
     });
 }
 
-/// Waits as [`wait`] does, for a thread that has nothing queued itself.
-pub(crate) fn wait_for_end(done: &Completion) {
-    wait_until(done, Duration::ZERO, || false, park);
+/// Waits as [`wait`] does, on a thread that is no worker of the pool, and without spinning.
+pub(crate) fn wait_idly(done: &Completion, run_own: impl FnMut() -> bool) {
+    wait_until(done, Duration::ZERO, run_own, park);
 }
 
 fn wait_until(

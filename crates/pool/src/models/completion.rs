@@ -9,7 +9,7 @@ use loom::thread;
 use super::check;
 use crate::completion::{Completion, Countdown, Remaining};
 use crate::sync::{Mutex, current};
-use crate::worker::wait;
+use crate::worker::wait_idly;
 
 /// A pointer that a model passes to its threads.
 struct Shared<T>(*mut T);
@@ -69,7 +69,7 @@ fn join(first: fn()) {
         // SAFETY: the owner frees the frame at the end only.
         let owner = unsafe { &mut *frame.get() };
         first();
-        wait(&owner.done, || false);
+        wait_idly(&owner.done, || false);
         // SAFETY: loom checks that nobody else has the cell.
         assert_eq!(owner.result.with(|result| unsafe { *result }), 7);
         owner.done.assert_unused();
@@ -107,7 +107,7 @@ fn an_owner_sees_all_parts_and_frees_the_frame() {
         // SAFETY: the owner frees the frame at the end only.
         let owner = unsafe { &mut *frame.get() };
         if owner.parts.owner_done(1) == Remaining::Others {
-            wait(owner.parts.done(), || false);
+            wait_idly(owner.parts.done(), || false);
         }
         for result in &owner.results {
             // SAFETY: loom checks that nobody else has the cell.
@@ -139,7 +139,7 @@ fn a_waiting_owner_is_woken_for_a_task_spawned_elsewhere() {
         });
         let mut run = 0;
         if frame.parts.owner_done(1) == Remaining::Others {
-            wait(frame.parts.done(), || {
+            wait_idly(frame.parts.done(), || {
                 let Some(number) = frame.elsewhere.lock().pop_front() else { return false };
                 run += number;
                 // SAFETY: [part] that of the task just run.

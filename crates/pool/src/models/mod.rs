@@ -6,6 +6,7 @@
 
 mod completion;
 mod pool;
+mod post;
 mod shutdown;
 mod sleep;
 

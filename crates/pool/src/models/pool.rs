@@ -4,6 +4,7 @@
 //! them; the orderings are checked in the smaller models.
 
 use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
 use firsttouch_topology::{NodeId, Topology};
 use loom::cell::UnsafeCell;
@@ -51,7 +52,7 @@ impl Model {
         };
         let started: Vec<_> = deques.iter().enumerate().map(start).collect();
         let handles: Vec<_> = started.iter().map(|started| started.thread.clone()).collect();
-        let shared = Arc::new(Shared::new(Arc::clone(&TOPOLOGY), started, None));
+        let shared = Arc::new(Shared::new(Arc::clone(&TOPOLOGY), started, Duration::ZERO, None));
         let threads =
             deques.into_iter().zip(handles).enumerate().map(|(index, (deque, handle))| {
                 let shared = Arc::clone(&shared);

@@ -1,53 +1,83 @@
 //! Sleep: no work is left while every helper sleeps.
 
 use loom::sync::Arc;
-use loom::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use loom::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use loom::thread;
 
 use super::check;
-use crate::sleep::{Sleep, Slept};
+use crate::sleep::{Searching, Sleep};
+
+/// Looks for work as a helper does, and ends where it has seen it: one that sleeps on is a deadlock.
+fn search_until(sleep: &Sleep, helper: usize, found: impl Fn() -> bool) {
+    sleep.begin_search();
+    while !found() {
+        let (Searching::Nobody | Searching::Others) = sleep.end_search();
+        sleep.sleep(helper, &found);
+    }
+}
 
 #[test]
 fn work_published_while_a_helper_goes_to_sleep_wakes_it() {
     check(|| {
-        let shared = Arc::new((Sleep::new(1), AtomicBool::new(false)));
+        let shared = Arc::new((Sleep::default(), AtomicBool::new(false)));
         let helper = thread::spawn({
             let shared = Arc::clone(&shared);
             move || {
                 let (sleep, work) = &*shared;
-                // Ends only where the work is seen: a helper that sleeps on is a deadlock.
-                while !work.load(Relaxed) {
-                    match sleep.sleep(0, 0, || work.load(Relaxed)) {
-                        Slept::WorkArrived | Slept::Unparked => {}
-                    }
-                }
+                search_until(sleep, 0, || work.load(Relaxed));
             }
         });
         let (sleep, work) = &*shared;
         work.store(true, Relaxed);
-        sleep.wake_one([0]);
+        Sleep::look();
+        if sleep.searching() == 0 {
+            sleep.wake(1);
+        }
         helper.join().expect("the helper ends");
     });
 }
 
 #[test]
-fn work_on_one_node_wakes_a_helper_of_another() {
+fn work_that_a_searching_helper_leaves_wakes_another() {
     check(|| {
-        let shared = Arc::new((Sleep::new(2), AtomicBool::new(false)));
-        let helper = thread::spawn({
+        // Two jobs, and whoever publishes the second relies on a helper that
+        // searches: that one may find the first.
+        let shared = Arc::new((Sleep::default(), AtomicUsize::new(0), AtomicUsize::new(0)));
+        let helper = |helper| {
             let shared = Arc::clone(&shared);
             move || {
-                let (sleep, work) = &*shared;
-                while !work.load(Relaxed) {
-                    match sleep.sleep(1, 5, || work.load(Relaxed)) {
-                        Slept::WorkArrived | Slept::Unparked => {}
+                let (sleep, queued, begun) = &*shared;
+                let has_work = || queued.load(Relaxed) > 0;
+                let take = || queued.fetch_update(Relaxed, Relaxed, |jobs| jobs.checked_sub(1));
+                sleep.begin_search();
+                loop {
+                    if take().is_ok() {
+                        if sleep.end_search() == Searching::Nobody && has_work() {
+                            sleep.wake(1);
+                        }
+                        begun.fetch_add(1, Relaxed);
+                        // Each job runs until the other has begun.
+                        while begun.load(Relaxed) < 2 {
+                            thread::yield_now();
+                        }
+                        return;
                     }
+                    if sleep.end_search() == Searching::Nobody && has_work() {
+                        sleep.wake(1);
+                    }
+                    sleep.sleep(helper, has_work);
                 }
             }
-        });
-        let (sleep, work) = &*shared;
-        work.store(true, Relaxed);
-        sleep.wake_one([0, 1]);
-        helper.join().expect("the helper ends");
+        };
+        let helpers = [thread::spawn(helper(0)), thread::spawn(helper(1))];
+        let (sleep, queued, _) = &*shared;
+        for _ in 0..2 {
+            queued.fetch_add(1, Relaxed);
+            Sleep::look();
+            if sleep.searching() == 0 {
+                sleep.wake(1);
+            }
+        }
+        helpers.into_iter().for_each(|helper| helper.join().expect("a helper ends"));
     });
 }
