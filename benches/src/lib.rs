@@ -8,6 +8,7 @@ pub mod machine;
 pub mod page_init;
 pub mod room;
 mod row;
+pub mod runtime;
 pub mod size;
 mod stats;
 mod warm;
