@@ -184,10 +184,7 @@ fn print_header(comparison: &Comparison, machine: &[(&'static str, String)], lef
     let threads: Vec<_> = comparison.threads.iter().map(ToString::to_string).collect();
     let mut facts = machine.to_vec();
     facts.push(("threads", format!("{}, the caller included", threads.join(", "))));
-    facts.push((
-        "ours/theirs",
-        "firsttouch over the row's runtime, median of the rounds".to_owned(),
-    ));
+    facts.push(("ratio", "firsttouch over the row's runtime, median of the rounds".to_owned()));
     facts.extend(comparison_table::legend(*suite, *effort, size::exact));
     if *suite == Suite::ForkJoin {
         facts

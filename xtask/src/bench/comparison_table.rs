@@ -45,13 +45,13 @@ pub(super) fn groups(outcome: &Outcome) -> Vec<String> {
         let measured = outcome.measured.iter();
         let rows: Vec<_> =
             measured.filter(|row| (row.group, row.threads) == (group, threads)).collect();
-        format!("{group}, {threads} threads\n{}", group_table(outcome, &rows))
+        format!("{group}, {}\n{}", count(threads), group_table(outcome, &rows))
     };
     groups.into_iter().map(table).collect()
 }
 
 fn group_table(outcome: &Outcome, rows: &[&Measured]) -> String {
-    let header = ["case", "runtime", "median", "stdev", "p50", "p90", "p99", "ours/theirs"];
+    let header = ["case", "runtime", "median", "stdev", "p50", "p90", "p99", "ratio"];
     let mut cases: Vec<&str> = Vec::new();
     for row in rows {
         if !cases.contains(&row.case.as_str()) {
@@ -65,7 +65,9 @@ fn group_table(outcome: &Outcome, rows: &[&Measured]) -> String {
         let stats = row.stats()?;
         let latency = row.latency();
         let percentile = |value: Option<f64>| value.map_or_else(nothing, |ns| time(ns, &row.unit));
-        let ours = outcome.find(&row.case, OURS, row.threads).filter(|_| row.runtime != OURS);
+        // Next to no time over next to no time says nothing, and that is what idling should take.
+        let comparable = row.runtime != OURS && row.group != Group::Idle;
+        let ours = outcome.find(&row.case, OURS, row.threads).filter(|_| comparable);
         let ratio = ours.and_then(|ours| ours.ratio_to(row));
         Some([
             row.case.clone(),
@@ -99,7 +101,7 @@ pub(super) fn scaling(outcome: &Outcome) -> Option<String> {
         line
     });
     let mut header = vec!["case".to_owned(), "runtime".to_owned()];
-    header.extend(threads.iter().map(|threads| format!("{threads} threads")));
+    header.extend(threads.iter().map(|&threads| count(threads)));
     Some(render(&header, lines))
 }
 
@@ -140,6 +142,10 @@ fn time(value: f64, unit: &str) -> String {
         value if value < 100.0 => format!("{value:.1} {unit}{per}"),
         value => format!("{value:.0} {unit}{per}"),
     }
+}
+
+fn count(threads: usize) -> String {
+    if threads == 1 { "1 thread".to_owned() } else { format!("{threads} threads") }
 }
 
 fn nothing() -> String {
@@ -188,11 +194,11 @@ mod tests {
         let tables = groups(&outcome());
         let expected = "\
 broadcast, 2 threads
-            case      runtime    median    stdev       p50       p90       p99   ours/theirs
-───────────────────────────────────────────────────────────────────────────────────────────
-   broadcast/hot   firsttouch    300 ns   0.0 ns    300 ns    600 ns   30.0 µs             -
-   broadcast/hot   fork_union    400 ns   0.0 ns    400 ns    800 ns   40.0 µs          0.75
-  broadcast/cold   firsttouch   55.0 µs   0.0 ns   55.0 µs    110 µs    5.5 ms             -";
+            case      runtime    median    stdev       p50       p90       p99   ratio
+─────────────────────────────────────────────────────────────────────────────────────
+   broadcast/hot   firsttouch    300 ns   0.0 ns    300 ns    600 ns   30.0 µs       -
+   broadcast/hot   fork_union    400 ns   0.0 ns    400 ns    800 ns   40.0 µs    0.75
+  broadcast/cold   firsttouch   55.0 µs   0.0 ns   55.0 µs    110 µs    5.5 ms       -";
         assert_eq!(tables[0], expected);
         assert_eq!(tables.len(), 2);
     }
@@ -200,10 +206,10 @@ broadcast, 2 threads
     #[test]
     fn scaling_has_a_column_for_each_number_of_threads() {
         let expected = "\
-            case      runtime   1 threads   2 threads
-──────────────────────────────────────────────────────
-   broadcast/hot   firsttouch     20.0 ns      300 ns
-   broadcast/hot   fork_union     40.0 ns      400 ns";
+            case      runtime   1 thread   2 threads
+─────────────────────────────────────────────────────
+   broadcast/hot   firsttouch    20.0 ns      300 ns
+   broadcast/hot   fork_union    40.0 ns      400 ns";
         assert_eq!(scaling(&outcome()).as_deref(), Some(expected));
         let mut one = outcome();
         one.measured.retain(|row| row.threads == 2);

@@ -6,6 +6,7 @@
 
 mod cargo;
 mod command;
+mod comparison;
 mod hwloc;
 mod layering;
 mod msrv;
@@ -47,6 +48,16 @@ const STEPS: &[Step] = &[
         name: "bench-page-init",
         what: "a small page-init benchmark, its record sound",
         run: page_init::check,
+    },
+    Step {
+        name: "bench-fork-join",
+        what: "a brief fork-join benchmark beside rivals, its record sound",
+        run: comparison::fork_join,
+    },
+    Step {
+        name: "bench-tasks",
+        what: "a brief tasks benchmark beside rivals, its record sound",
+        run: comparison::tasks,
     },
     Step {
         name: "numa-lab",
