@@ -44,7 +44,7 @@ const PAUSE: Duration = Duration::from_millis(1);
 /// read once per batch; the spread is of calls that are timed one by one.
 pub(super) fn hot(case: &str, effort: Effort, mut call: impl FnMut()) -> Sample {
     let budget = |full: u64| Duration::from_millis(effort.choose(full, 1));
-    repeat_for(budget(5), || call());
+    repeat_for(budget(5), &mut call);
     let batch = Duration::from_micros(100);
     let one = time(&mut call).max(Duration::from_nanos(1));
     let calls = (batch.as_nanos() / one.as_nanos()).clamp(1, 10_000) as u32;

@@ -72,8 +72,12 @@ impl Arrays {
         let [mut a, mut b, mut c] = [(); 3].map(|()| vec![0.0; length]);
         let (to_a, to_b, to_c) = (Blocks::of(&mut a), Blocks::of(&mut b), Blocks::of(&mut c));
         runtime.for_each(blocks, &|block| {
-            // SAFETY: [once] the runtime calls each block once.
-            let (a, b, c) = unsafe { (to_a.get(block), to_b.get(block), to_c.get(block)) };
+            // SAFETY: [once] the runtime calls each block once; the same for the next two.
+            let a = unsafe { to_a.get(block) };
+            // SAFETY: [once].
+            let b = unsafe { to_b.get(block) };
+            // SAFETY: [once].
+            let c = unsafe { to_c.get(block) };
             for (offset, ((a, b), c)) in a.iter_mut().zip(b).zip(c).enumerate() {
                 let index = block * BLOCK + offset;
                 (*a, *b, *c) = (1.0, b_at(index), c_at(index));
