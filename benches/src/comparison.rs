@@ -159,6 +159,20 @@ impl Measured {
         Some(Latency { p50: median(|l| l.p50)?, p90: median(|l| l.p90)?, p99: median(|l| l.p99)? })
     }
 
+    /// Returns the bytes that the case reads and writes, as STREAM counts them; `None` where it is
+    /// not about bytes.
+    #[must_use]
+    pub fn bytes_moved(&self) -> Option<u64> {
+        let (kernel, array) = self.case.split_once('/')?;
+        let arrays = match kernel {
+            "sum" => 1,
+            "dot" => 2,
+            "triad" => 3,
+            _ => return None,
+        };
+        array.parse::<bytesize::ByteSize>().ok().map(|bytes| arrays * bytes.as_u64())
+    }
+
     /// Returns these values over those of another, the median over the rounds; `None` where the
     /// other's are 0, or rounds are missing.
     #[must_use]
@@ -327,6 +341,14 @@ pub(crate) mod tests {
         comparison.program = "/bin/sh".into();
         let error = comparison.run(|_| ()).expect_err("a shell cannot run a request");
         assert!(format!("{error:#}").starts_with("join, firsttouch: "), "{error:#}");
+    }
+
+    #[test]
+    fn bytes_are_counted_as_stream_counts_them() {
+        let bytes = |case| measured(case, "rayon", &[1.0]).bytes_moved();
+        assert_eq!(bytes("sum/128MiB"), Some(128 << 20));
+        assert_eq!(bytes("triad/1MiB"), Some(3 << 20));
+        assert_eq!(bytes("fib/32"), None);
     }
 
     #[test]

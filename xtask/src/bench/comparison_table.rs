@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use firsttouch_benches::comparison::{Measured, Outcome};
+use firsttouch_benches::measure::Latency;
 use firsttouch_benches::suite::{Effort, Group, Suite};
 use firsttouch_benches::target::{Against, OURS, Target, Verdict};
 
@@ -51,36 +52,55 @@ pub(super) fn groups(outcome: &Outcome) -> Vec<String> {
 }
 
 fn group_table(outcome: &Outcome, rows: &[&Measured]) -> String {
-    let header = ["case", "runtime", "median", "stdev", "p50", "p90", "p99", "ratio"];
+    let rows = case_by_case(rows);
+    // What no row of the table has, takes no column.
+    let spread = rows.iter().any(|row| row.latency().is_some());
+    let moved = rows.iter().any(|row| row.bytes_moved().is_some());
+    let mut header = vec!["case", "runtime", "median", "stdev"];
+    header.extend(if spread { &["p50", "p90", "p99"][..] } else { &[] });
+    header.extend(moved.then_some("GiB/s"));
+    header.push("ratio");
+    let lines = rows.iter().filter_map(|row| {
+        let stats = row.stats()?;
+        let mut line = vec![
+            row.case.clone(),
+            row.runtime.clone(),
+            time(stats.median, &row.unit),
+            time(stats.stdev, &row.unit),
+        ];
+        if spread {
+            let latency = row.latency().map(|Latency { p50, p90, p99 }| [p50, p90, p99]);
+            line.extend(latency.map_or_else(
+                || [(); 3].map(|()| nothing()),
+                |times| times.map(|ns| time(ns, &row.unit)),
+            ));
+        }
+        if moved {
+            let rate = |bytes: u64| bytes as f64 / (1_u64 << 30) as f64 / (stats.median / 1e3);
+            let rate = row.bytes_moved().map(rate);
+            line.push(rate.map_or_else(nothing, |rate| format!("{rate:.1}")));
+        }
+        // Next to no time over next to no time says nothing, and that is what idling should take.
+        let comparable = row.runtime != OURS && row.group != Group::Idle;
+        let ours = outcome.find(&row.case, OURS, row.threads).filter(|_| comparable);
+        let ratio = ours.and_then(|ours| ours.ratio_to(row));
+        line.push(ratio.map_or_else(nothing, |ratio| format!("{ratio:.2}")));
+        Some(line)
+    });
+    render(&header, lines)
+}
+
+/// All runtimes of a case together; cases, and runtimes within them, in the order they first appear.
+fn case_by_case<'a>(rows: &[&'a Measured]) -> Vec<&'a Measured> {
     let mut cases: Vec<&str> = Vec::new();
     for row in rows {
         if !cases.contains(&row.case.as_str()) {
             cases.push(&row.case);
         }
     }
-    // All runtimes of a case together; the sort keeps the order within.
     let mut rows = rows.to_vec();
     rows.sort_by_key(|row| cases.iter().position(|&case| case == row.case));
-    let lines = rows.iter().filter_map(|row| {
-        let stats = row.stats()?;
-        let latency = row.latency();
-        let percentile = |value: Option<f64>| value.map_or_else(nothing, |ns| time(ns, &row.unit));
-        // Next to no time over next to no time says nothing, and that is what idling should take.
-        let comparable = row.runtime != OURS && row.group != Group::Idle;
-        let ours = outcome.find(&row.case, OURS, row.threads).filter(|_| comparable);
-        let ratio = ours.and_then(|ours| ours.ratio_to(row));
-        Some([
-            row.case.clone(),
-            row.runtime.clone(),
-            time(stats.median, &row.unit),
-            time(stats.stdev, &row.unit),
-            percentile(latency.map(|latency| latency.p50)),
-            percentile(latency.map(|latency| latency.p90)),
-            percentile(latency.map(|latency| latency.p99)),
-            ratio.map_or_else(nothing, |ratio| format!("{ratio:.2}")),
-        ])
-    });
-    render(&header, lines)
+    rows
 }
 
 /// A line per case and runtime with a column for each number of threads; `None` where there is one.
@@ -91,7 +111,8 @@ pub(super) fn scaling(outcome: &Outcome) -> Option<String> {
     }
     let scale =
         |row: &&Measured| row.threads == outcome.most_threads() && row.group.scales(&row.case);
-    let lines = outcome.measured.iter().filter(scale).map(|row| {
+    let rows: Vec<_> = outcome.measured.iter().filter(scale).collect();
+    let lines = case_by_case(&rows).into_iter().map(|row| {
         let cell = |&threads: &usize| {
             let stats = outcome.find(&row.case, &row.runtime, threads).and_then(Measured::stats);
             stats.map_or_else(nothing, |stats| time(stats.median, &row.unit))
@@ -135,6 +156,7 @@ fn time(value: f64, unit: &str) -> String {
     let (value, unit) = match ns {
         "ns" if value >= 1e6 => (value / 1e6, "ms"),
         "ns" if value >= 1e4 => (value / 1e3, "µs"),
+        "ms" if value < 1.0 => (value * 1e3, "µs"),
         other => (value, other),
     };
     match value {
@@ -154,7 +176,7 @@ fn nothing() -> String {
 
 #[cfg(test)]
 mod tests {
-    use firsttouch_benches::measure::{Latency, Sample};
+    use firsttouch_benches::measure::Sample;
 
     use super::*;
 
@@ -194,23 +216,39 @@ mod tests {
         let tables = groups(&outcome());
         let expected = "\
 broadcast, 2 threads
-            case      runtime    median    stdev       p50       p90       p99   ratio
-─────────────────────────────────────────────────────────────────────────────────────
-   broadcast/hot   firsttouch    300 ns   0.0 ns    300 ns    600 ns   30.0 µs       -
-   broadcast/hot   fork_union    400 ns   0.0 ns    400 ns    800 ns   40.0 µs    0.75
-  broadcast/cold   firsttouch   55.0 µs   0.0 ns   55.0 µs    110 µs    5.5 ms       -";
+            case      runtime    median    stdev       p50      p90       p99   ratio
+───────────────────────────────────────────────────────────────────────────────────────
+   broadcast/hot   firsttouch    300 ns   0.0 ns    300 ns   600 ns   30.0 µs       -
+   broadcast/hot   fork_union    400 ns   0.0 ns    400 ns   800 ns   40.0 µs    0.75
+  broadcast/cold   firsttouch   55.0 µs   0.0 ns   55.0 µs   110 µs    5.5 ms       -";
         assert_eq!(tables[0], expected);
         assert_eq!(tables.len(), 2);
     }
 
     #[test]
+    fn what_moves_memory_has_a_rate_and_no_percentiles_where_there_are_none() {
+        let mut row = measured(Group::Stream, "dot/1GiB", OURS, 2, 500.0);
+        row.unit = "ms".to_owned();
+        row.samples.iter_mut().for_each(|sample| sample.latency = None);
+        let tables = groups(&Outcome { suite: Suite::Tasks, measured: vec![row] });
+        let expected = [
+            "stream, 2 threads",
+            "      case      runtime   median    stdev   GiB/s   ratio",
+            "───────────────────────────────────────────────────────────",
+            "  dot/1GiB   firsttouch   500 ms   0.0 µs     4.0       -",
+        ];
+        assert_eq!(tables[0], expected.join("\n"));
+    }
+
+    #[test]
     fn scaling_has_a_column_for_each_number_of_threads() {
-        let expected = "\
-            case      runtime   1 thread   2 threads
-─────────────────────────────────────────────────────
-   broadcast/hot   firsttouch    20.0 ns      300 ns
-   broadcast/hot   fork_union    40.0 ns      400 ns";
-        assert_eq!(scaling(&outcome()).as_deref(), Some(expected));
+        let expected = [
+            "           case      runtime   1 thread   2 threads",
+            "─────────────────────────────────────────────────────",
+            "  broadcast/hot   firsttouch    20.0 ns      300 ns",
+            "  broadcast/hot   fork_union    40.0 ns      400 ns",
+        ];
+        assert_eq!(scaling(&outcome()), Some(expected.join("\n")));
         let mut one = outcome();
         one.measured.retain(|row| row.threads == 2);
         assert_eq!(scaling(&one), None);
@@ -234,6 +272,7 @@ broadcast, 2 threads
             (2_500_000.0, "ns", "2.5 ms"),
             (0.0004, "s", "0.000 s"),
             (21.25, "ms", "21.2 ms"),
+            (0.25, "ms", "250 µs"),
         ];
         for (value, unit, expected) in cases {
             assert_eq!(time(value, unit), expected);
