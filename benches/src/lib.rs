@@ -6,6 +6,7 @@
 //! what it measured; printing is its caller's. Every suite reports in [`Row`]s,
 //! so that one reader understands all records.
 
+mod busy;
 pub mod comparison;
 pub mod machine;
 pub mod measure;
@@ -19,5 +20,6 @@ pub mod suite;
 pub mod target;
 mod warm;
 
+pub use busy::Busy;
 pub use row::Row;
 pub use stats::Stats;

@@ -12,7 +12,7 @@ use firsttouch_benches::room::Room;
 use firsttouch_benches::runtime::Known;
 use firsttouch_benches::suite::{Effort, Suite};
 use firsttouch_benches::target::Target;
-use firsttouch_benches::{machine, size};
+use firsttouch_benches::{Busy, machine, size};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::comparison_table;
@@ -97,8 +97,9 @@ pub(crate) fn run(suite: Suite, args: &Args) -> anyhow::Result<ExitCode> {
     );
 
     print_header(&comparison, &machine::facts(&topology, &room), &left_out);
+    let busy = Busy::start();
     let outcome = measure(&comparison)?;
-    print_outcome(&outcome, effort);
+    print_outcome(&outcome, effort, busy.and_then(|busy| busy.others()));
     let rows = outcome.record();
     for record in [json, csv].into_iter().flatten() {
         record.write(&rows)?;
@@ -203,7 +204,7 @@ fn print_header(comparison: &Comparison, machine: &[(&'static str, String)], lef
 }
 
 #[expect(clippy::print_stdout, reason = "a command's answer goes to standard output")]
-fn print_outcome(outcome: &Outcome, effort: Effort) {
+fn print_outcome(outcome: &Outcome, effort: Effort, others: Option<f64>) {
     for table in comparison_table::groups(outcome) {
         println!("\n{table}");
     }
@@ -212,6 +213,9 @@ fn print_outcome(outcome: &Outcome, effort: Effort) {
     }
     let targets = Target::of(outcome.suite, effort);
     println!("\ntargets\n{}", comparison_table::targets(outcome, &targets));
+    if let Some(others) = others {
+        println!("\n{}", comparison_table::others(others));
+    }
 }
 
 #[cfg(test)]

@@ -147,6 +147,21 @@ pub(super) fn targets(outcome: &Outcome, targets: &[Target]) -> String {
     render(&header, lines)
 }
 
+/// The share of CPU time above which other programs spoil a comparison.
+const QUIET: f64 = 0.05;
+
+/// What other programs did meanwhile, and what that means for the figures.
+pub(super) fn others(share: f64) -> String {
+    let used = format!("other programs used {:.0} % of the CPUs meanwhile", share * 100.0);
+    if share <= QUIET {
+        return used;
+    }
+    format!(
+        "{used}: runtimes that spin while they wait lost their turns to them,\n\
+         so ratios to those, and the targets above, mean little; measure again on a quiet machine"
+    )
+}
+
 /// A value with its unit; times in nanoseconds take the unit that suits them.
 fn time(value: f64, unit: &str) -> String {
     let (ns, per) = match unit.split_once('/') {
@@ -261,6 +276,12 @@ broadcast, 2 threads
         assert!(line("broadcast/hot").ends_with("0.750            met"), "{text}");
         assert!(line("broadcast/cold").ends_with("1.100        not met"), "{text}");
         assert!(line("for-each/cold").ends_with("-   not measured"), "{text}");
+    }
+
+    #[test]
+    fn a_busy_machine_is_named_as_such() {
+        assert_eq!(others(0.012), "other programs used 1 % of the CPUs meanwhile");
+        assert!(others(0.5).contains("measure again on a quiet machine"));
     }
 
     #[test]
