@@ -7,6 +7,7 @@
 mod cargo;
 mod command;
 mod comparison;
+mod fork_union;
 mod hwloc;
 mod layering;
 mod msrv;
@@ -43,6 +44,11 @@ const STEPS: &[Step] = &[
     },
     Step { name: "docs", what: "the documentation builds without a warning", run: cargo::docs },
     Step { name: "hwloc", what: "lints and tests with the feature hwloc", run: hwloc::check },
+    Step {
+        name: "fork-union",
+        what: "lints and tests with fork_union, a rival that needs a C++ compiler",
+        run: fork_union::check,
+    },
     Step { name: "loom", what: "lock-free protocols under every schedule", run: cargo::loom },
     Step {
         name: "bench-page-init",
