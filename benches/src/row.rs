@@ -8,8 +8,7 @@ use crate::Stats;
 ///
 /// A record is an array of rows. What a case has nothing to do with is left
 /// out: `pages` and `local_pages` where there are no pages, `p50`, `p90` and
-/// `p99` where no single calls were timed, `version` where the runtime is
-/// firsttouch or a loop of the benchmark's own.
+/// `p99` where no single calls were timed, `version` where the suite has no rivals.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Row {
