@@ -1,16 +1,25 @@
 //! firsttouch measured beside the other ways of doing the same work.
 //!
-//! One module per suite; [`page_init`] is the first. A suite measures and
-//! returns what it measured; printing is its caller's. Every suite reports in
-//! [`Row`]s, so that one reader understands all records.
+//! [`page_init`] measures fresh memory. [`comparison`] measures [`runtime`]s
+//! side by side, in the [`suite`]s `fork-join` and `tasks`; each measurement is
+//! made by [`measure`] in a process of its own. A suite measures and returns
+//! what it measured; printing is its caller's. Every suite reports in [`Row`]s,
+//! so that one reader understands all records.
 
+mod busy;
+pub mod comparison;
 pub mod machine;
+pub mod measure;
 pub mod page_init;
 pub mod room;
 mod row;
+pub mod runtime;
 pub mod size;
 mod stats;
+pub mod suite;
+pub mod target;
 mod warm;
 
+pub use busy::Busy;
 pub use row::Row;
 pub use stats::Stats;

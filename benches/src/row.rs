@@ -6,8 +6,9 @@ use crate::Stats;
 
 /// One line of a record: one way of doing one case, measured `n` times.
 ///
-/// A record is an array of rows. `pages` and `local_pages` are left out where
-/// the case has nothing to do with pages.
+/// A record is an array of rows. What a case has nothing to do with is left
+/// out: `pages` and `local_pages` where there are no pages, `p50`, `p90` and
+/// `p99` where no single calls were timed, `version` where the suite has no rivals.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Row {
@@ -37,11 +38,23 @@ pub struct Row {
     /// How many of them were local to the CPU that touched them, in the repetition where they were fewest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub local_pages: Option<u64>,
+    /// The runtime's version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// Half of the single calls took no longer; as the next two, the median over the repetitions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub p50: Option<f64>,
+    /// Nine in ten single calls took no longer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub p90: Option<f64>,
+    /// 99 in a hundred single calls took no longer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub p99: Option<f64>,
 }
 
 impl Row {
     /// The names of the fields, in order: the columns of a record kept as a table.
-    pub const COLUMNS: [&str; 12] = [
+    pub const COLUMNS: [&str; 16] = [
         "suite",
         "case",
         "runtime",
@@ -54,9 +67,16 @@ impl Row {
         "n",
         "pages",
         "local_pages",
+        "version",
+        "p50",
+        "p90",
+        "p99",
     ];
 
-    /// Makes a row without pages.
+    /// How many columns every table has; the later ones are left out where no row has them.
+    pub const ALWAYS: usize = 12;
+
+    /// Makes a row without anything that may be left out.
     #[must_use]
     pub fn new(
         suite: &str,
@@ -79,13 +99,18 @@ impl Row {
             n: stats.n,
             pages: None,
             local_pages: None,
+            version: None,
+            p50: None,
+            p90: None,
+            p99: None,
         }
     }
 
     /// Returns the fields as text in the order of [`Row::COLUMNS`]; empty where there is none.
     #[must_use]
-    pub fn cells(&self) -> [String; 12] {
+    pub fn cells(&self) -> [String; 16] {
         let optional = |count: Option<u64>| count.map_or_else(String::new, |n| n.to_string());
+        let value = |value: Option<f64>| value.map_or_else(String::new, |n| n.to_string());
         [
             self.suite.clone(),
             self.case.clone(),
@@ -99,6 +124,10 @@ impl Row {
             self.n.to_string(),
             optional(self.pages),
             optional(self.local_pages),
+            self.version.clone().unwrap_or_default(),
+            value(self.p50),
+            value(self.p90),
+            value(self.p99),
         ]
     }
 
@@ -116,6 +145,11 @@ impl Row {
         }
         if self.n == 0 || self.threads == 0 {
             return Some("nothing was measured: n or threads is 0".to_owned());
+        }
+        match (self.p50, self.p90, self.p99) {
+            (None, None, None) => {}
+            (Some(p50), Some(p90), Some(p99)) if 0.0 <= p50 && p50 <= p90 && p90 <= p99 => {}
+            _ => return Some("p50, p90 and p99 are not all there, or do not ascend".to_owned()),
         }
         match (self.pages, self.local_pages) {
             (Some(pages), Some(local)) if local > pages => {
@@ -137,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_without_pages_leaves_their_keys_out() {
+    fn a_row_leaves_out_the_keys_of_what_it_has_nothing_to_do_with() {
         let json = serde_json::to_value(row()).expect("a row is plain data");
         let expected = serde_json::json!({
             "suite": "page-init", "case": "base/1GiB/zero", "runtime": "serial", "threads": 1,
@@ -147,8 +181,16 @@ mod tests {
     }
 
     #[test]
-    fn a_row_with_pages_has_exactly_the_named_columns_in_order() {
-        let row = Row { pages: Some(8), local_pages: Some(7), ..row() };
+    fn a_full_row_has_exactly_the_named_columns_in_order() {
+        let row = Row {
+            pages: Some(8),
+            local_pages: Some(7),
+            version: Some("1.12.0".to_owned()),
+            p50: Some(2.0),
+            p90: Some(3.0),
+            p99: Some(4.0),
+            ..row()
+        };
         let json = serde_json::to_string(&row).expect("a row is plain data");
         let places: Vec<_> =
             Row::COLUMNS.iter().map(|key| json.find(&format!("\"{key}\":"))).collect();
@@ -171,7 +213,7 @@ mod tests {
         let expected =
             ["page-init", "base/1GiB/zero", "serial", "1", "ms", "2", "1", "4.5", "0.5", "3"];
         assert_eq!(cells[..10], expected);
-        assert_eq!(cells[10..], ["", ""]);
+        assert!(cells[10..].iter().all(String::is_empty), "{cells:?}");
     }
 
     #[test]
@@ -183,6 +225,8 @@ mod tests {
             Row { median: 0.5, ..row() },
             Row { stdev: f64::NAN, ..row() },
             Row { n: 0, ..row() },
+            Row { p50: Some(1.0), p90: Some(2.0), ..row() },
+            Row { p50: Some(3.0), p90: Some(2.0), p99: Some(4.0), ..row() },
         ];
         for row in wrong {
             assert!(row.contradiction().is_some(), "{row:?}");

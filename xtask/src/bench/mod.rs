@@ -1,5 +1,8 @@
 //! `cargo xtask bench`.
 
+mod compare;
+mod comparison_table;
+mod measure_program;
 mod page_init;
 mod record;
 mod table;
@@ -7,6 +10,7 @@ mod table;
 use std::process::ExitCode;
 
 use clap::Subcommand;
+use firsttouch_benches::suite;
 
 /// Options of `cargo xtask bench`.
 #[derive(Debug, clap::Args)]
@@ -19,10 +23,16 @@ pub(crate) struct Args {
 enum Suite {
     /// Initialise fresh memory: serially, and on each node's own CPUs.
     PageInit(page_init::Args),
+    /// Set threads to work and wait for them: hot and cold latency, CPU time when idle, beside rivals.
+    ForkJoin(compare::Args),
+    /// Join, spawn and loop over much memory, beside rivals.
+    Tasks(compare::Args),
 }
 
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     match args.suite {
         Suite::PageInit(args) => page_init::run(&args),
+        Suite::ForkJoin(args) => compare::run(suite::Suite::ForkJoin, &args),
+        Suite::Tasks(args) => compare::run(suite::Suite::Tasks, &args),
     }
 }

@@ -121,9 +121,14 @@ impl Format {
             }
             Self::Csv => {
                 let mut writer = csv::Writer::from_writer(Vec::new());
-                writer.write_record(Row::COLUMNS)?;
-                for row in rows {
-                    writer.write_record(row.cells())?;
+                let cells: Vec<_> = rows.iter().map(Row::cells).collect();
+                let filled = |column: usize| cells.iter().any(|row| !row[column].is_empty());
+                let columns: Vec<_> = (0..Row::COLUMNS.len())
+                    .filter(|&column| column < Row::ALWAYS || filled(column))
+                    .collect();
+                writer.write_record(columns.iter().map(|&column| Row::COLUMNS[column]))?;
+                for row in &cells {
+                    writer.write_record(columns.iter().map(|&column| &row[column]))?;
                 }
                 writer.into_inner().context("a record kept in memory is always written")
             }
@@ -176,6 +181,16 @@ mod tests {
                         page-init,base/1GiB/zero,serial,1,ms,2,1.5,2.5,0.7071067811865476,2,,\n\
                         page-init,base/1GiB/zero,serial,1,ms,2,1.5,2.5,0.7071067811865476,2,4,3\n";
         assert_eq!(String::from_utf8(text).expect("it is text"), expected);
+    }
+
+    #[test]
+    fn csv_has_later_columns_where_a_row_has_them() {
+        let [first, _] = rows().try_into().expect("there are two rows");
+        let row = Row { version: Some("1.12.0".to_owned()), ..first.clone() };
+        let text = Format::Csv.text(&[row, first]).expect("rows are plain data");
+        let text = String::from_utf8(text).expect("it is text");
+        let ends: Vec<_> = text.lines().filter_map(|line| line.rsplit(',').next()).collect();
+        assert_eq!(ends, ["version", "1.12.0", ""]);
     }
 
     #[test]

@@ -110,9 +110,14 @@ fn local_percent(pages: u64, local: u64) -> String {
     tenths.map_or_else(unknown, |tenths| format!("{}.{}", tenths / 10, tenths % 10))
 }
 
-fn render<const N: usize>(header: &[&str; N], lines: impl Iterator<Item = [String; N]>) -> String {
+/// A table with a line below its header, aligned to the right.
+pub(super) fn render<L>(header: &[impl ToString], lines: impl Iterator<Item = L>) -> String
+where
+    L: IntoIterator<Item = String>,
+{
     let mut table = Table::new();
-    table.load_preset(presets::NOTHING).set_header(header);
+    table.load_preset(presets::NOTHING);
+    table.set_header(header.iter().map(ToString::to_string));
     for part in [
         TableComponent::HeaderLines,
         TableComponent::LeftHeaderIntersection,

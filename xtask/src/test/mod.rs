@@ -6,6 +6,8 @@
 
 mod cargo;
 mod command;
+mod comparison;
+mod fork_union;
 mod hwloc;
 mod layering;
 mod msrv;
@@ -42,11 +44,26 @@ const STEPS: &[Step] = &[
     },
     Step { name: "docs", what: "the documentation builds without a warning", run: cargo::docs },
     Step { name: "hwloc", what: "lints and tests with the feature hwloc", run: hwloc::check },
+    Step {
+        name: "fork-union",
+        what: "lints and tests with fork_union, a rival that needs a C++ compiler",
+        run: fork_union::check,
+    },
     Step { name: "loom", what: "lock-free protocols under every schedule", run: cargo::loom },
     Step {
         name: "bench-page-init",
         what: "a small page-init benchmark, its record sound",
         run: page_init::check,
+    },
+    Step {
+        name: "bench-fork-join",
+        what: "a brief fork-join benchmark beside rivals, its record sound",
+        run: comparison::fork_join,
+    },
+    Step {
+        name: "bench-tasks",
+        what: "a brief tasks benchmark beside rivals, its record sound",
+        run: comparison::tasks,
     },
     Step {
         name: "numa-lab",

@@ -1,0 +1,50 @@
+//! Measures one runtime, in a process of its own, for `cargo xtask bench`.
+//!
+//! `--list` prints the runtimes of this build; a request as JSON is measured.
+//! The answers are JSON too.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use firsttouch_benches::measure::Request;
+use firsttouch_benches::runtime::catalogue;
+
+/// No measurement takes so long: whoever is still at it waits for something that never comes.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+fn main() -> ExitCode {
+    match answer() {
+        Ok(answer) => print(&answer),
+        Err(error) => fail(&format!("{error:#}")),
+    }
+}
+
+fn answer() -> anyhow::Result<String> {
+    let mut arguments = std::env::args().skip(1);
+    let (Some(argument), None) = (arguments.next(), arguments.next()) else {
+        bail!("usage: firsttouch-measure --list | REQUEST, where the request is JSON")
+    };
+    if argument == "--list" {
+        return Ok(serde_json::to_string(&catalogue())?);
+    }
+    let request: Request = serde_json::from_str(&argument).context("this is no request")?;
+    std::thread::spawn(|| {
+        std::thread::sleep(PATIENCE);
+        fail(&format!("not finished after {} s", PATIENCE.as_secs()));
+        std::process::exit(1);
+    });
+    Ok(serde_json::to_string(&request.measure()?)?)
+}
+
+#[expect(clippy::print_stdout, reason = "a program's answer goes to standard output")]
+fn print(answer: &str) -> ExitCode {
+    println!("{answer}");
+    ExitCode::SUCCESS
+}
+
+#[expect(clippy::print_stderr, reason = "a program says why it failed")]
+fn fail(why: &str) -> ExitCode {
+    eprintln!("{why}");
+    ExitCode::FAILURE
+}

@@ -1,0 +1,133 @@
+//! firsttouch: the only file that knows the pool's own calls.
+
+use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::{Context, ensure};
+use firsttouch::{CpuSet, Pool, Team, Topology};
+
+use super::partial::PartialSums;
+use super::{Count, Fib, Inside, Item, Join, Node, Runtime, Work};
+
+/// A pool with a helper for each thread; where the caller takes part, one helper stays out.
+#[derive(Clone, Debug)]
+pub(super) struct Firsttouch {
+    pool: Arc<Pool>,
+    /// Every helper but one, whose place the caller takes; all must come.
+    all: Team,
+    /// The same helpers; those that come in time take part.
+    any: Team,
+    threads: usize,
+}
+
+impl Firsttouch {
+    pub(super) fn start(threads: NonZeroUsize) -> anyhow::Result<Self> {
+        let topology = Arc::new(Topology::discover().context("cannot read this machine")?);
+        let cpus: CpuSet = topology.allowed().cpus().iter().take(threads.get()).collect();
+        ensure!(cpus.len() == threads.get(), "firsttouch runs one helper per CPU, of {cpus}");
+        let pool = Pool::builder().topology(topology).cpus(cpus).build();
+        let pool = pool.context("firsttouch starts no pool")?;
+        let threads = pool.helpers().len();
+        let (mut all, mut any) = (Team::new(), Team::new());
+        let mut left_out = 1;
+        for (node, helpers) in pool.nodes() {
+            let here = helpers - std::mem::take(&mut left_out);
+            all = all.require(node, here);
+            any = any.invite(node, here);
+        }
+        Ok(Self { pool: Arc::new(pool), all, any, threads })
+    }
+
+    /// Runs `f` on one of the pool's helpers.
+    fn on_a_helper<R: Send>(&self, f: impl FnOnce() -> R + Send) -> Option<R> {
+        let f = Mutex::new(Some(f));
+        let taken = || f.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let results = self.pool.broadcast(|member| {
+            // The other helpers are done at once, and free for what `f` shares out.
+            (member.index() == 0).then(taken).flatten().map(|f| f())
+        });
+        results.into_iter().flatten().next()
+    }
+}
+
+impl Runtime for Firsttouch {
+    fn broadcast(&mut self, item: Item<'_>) -> Option<()> {
+        self.pool.run(&self.all, |member| item(member.index()));
+        Some(())
+    }
+
+    fn for_each(&mut self, n: usize, item: Item<'_>) -> Option<()> {
+        let next = AtomicUsize::new(0);
+        self.pool.run(&self.any, |_| take_each(&next, n, item));
+        Some(())
+    }
+
+    fn sum(&mut self, n: usize, value: &(dyn Fn(usize) -> f64 + Sync)) -> Option<f64> {
+        let next = AtomicUsize::new(0);
+        let sums = PartialSums::new(self.threads);
+        self.pool.run(&self.any, |member| {
+            take_each(&next, n, &|index| sums.add(member.index(), value(index)));
+        });
+        Some(sums.total())
+    }
+
+    fn enter(&mut self, f: &(dyn Fn() + Sync)) -> Option<()> {
+        self.pool.scope(|_| f());
+        Some(())
+    }
+
+    fn inside(&mut self, f: Inside<'_>) -> Option<()> {
+        let mut inner = self.clone();
+        self.on_a_helper(|| f(&mut inner))
+    }
+
+    fn fib(&mut self, fib: Fib) -> Option<u64> {
+        self.on_a_helper(|| fib.run(&mut Joining(&self.pool)))
+    }
+
+    fn count(&mut self, root: Node) -> Option<u64> {
+        self.on_a_helper(|| Count(root).run(&mut Joining(&self.pool)))
+    }
+
+    fn spawn(&mut self, n: usize, item: Item<'_>) -> Option<()> {
+        self.on_a_helper(|| {
+            self.pool.scope(|scope| (0..n).for_each(|index| scope.spawn(move |_| item(index))));
+        })
+    }
+
+    fn spawn_nested(&mut self, outer: usize, inner: usize, item: Item<'_>) -> Option<()> {
+        let pool = &*self.pool;
+        self.on_a_helper(|| {
+            pool.scope(|scope| {
+                for first in (0..outer).map(|index| index * inner) {
+                    scope.spawn(move |_| {
+                        pool.scope(|scope| {
+                            (first..first + inner)
+                                .for_each(|index| scope.spawn(move |_| item(index)));
+                        });
+                    });
+                }
+            });
+        })
+    }
+}
+
+fn take_each(next: &AtomicUsize, n: usize, item: Item<'_>) {
+    loop {
+        let index = next.fetch_add(1, Ordering::Relaxed);
+        if index >= n {
+            return;
+        }
+        item(index);
+    }
+}
+
+struct Joining<'pool>(&'pool Pool);
+
+impl Join for Joining<'_> {
+    fn both<A: Work, B: Work>(&mut self, a: A, b: B) -> (A::Answer, B::Answer) {
+        let pool = self.0;
+        pool.join(|| a.run(&mut Self(pool)), || b.run(&mut Self(pool)))
+    }
+}
