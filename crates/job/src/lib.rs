@@ -34,14 +34,18 @@
 //! ```
 
 mod chunk;
+mod claims;
 mod cursor;
 mod error;
 mod init;
 mod integer;
 mod job;
 mod location;
+mod options;
 mod plan;
 mod report;
+mod schedule;
+mod sync;
 #[cfg(test)]
 mod testing;
 
@@ -53,3 +57,4 @@ pub use job::Job;
 pub use location::{Location, Steal};
 pub use plan::{Chunks, LOAD_BALANCE_FACTOR, Plan, PlanBuilder, PlanError};
 pub use report::{JobReport, NodeReport};
+pub use schedule::Schedule;
