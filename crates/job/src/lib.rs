@@ -41,6 +41,7 @@ mod init;
 mod integer;
 mod job;
 mod location;
+mod loops;
 mod options;
 mod plan;
 mod report;
@@ -55,6 +56,10 @@ pub use init::{Binding, InitPages, InitReport, PageInit, Placement, PolicyUse};
 pub use integer::Unsigned;
 pub use job::Job;
 pub use location::{Location, Steal};
+pub use loops::{
+    Loop, for_each_chunk, for_each_chunk_mut, for_each_index, for_each_mut, reduce,
+    reduce_deterministic,
+};
 pub use plan::{Chunks, LOAD_BALANCE_FACTOR, Plan, PlanBuilder, PlanError};
 pub use report::{JobReport, NodeReport};
 pub use schedule::Schedule;
