@@ -76,6 +76,8 @@ pub fn reduce<A: Send>(
 /// # Examples
 ///
 /// ```
+/// use std::num::NonZeroUsize;
+///
 /// use firsttouch_job::reduce_deterministic;
 /// use firsttouch_pool::Pool;
 ///
@@ -84,8 +86,8 @@ pub fn reduce<A: Send>(
 ///     let fold = |sum: f64, part: std::ops::Range<usize>| sum + terms[part].iter().sum::<f64>();
 ///     reduce_deterministic(pool, 0..terms.len(), || 0.0, fold, |left, right| left + right)
 /// };
-/// let one = Pool::builder().helpers(1).build()?;
-/// let three = Pool::builder().helpers(3).build()?;
+/// let pool_of = |n| Pool::builder().helpers_per_node(NonZeroUsize::new(n).unwrap()).build();
+/// let (one, three) = (pool_of(1)?, pool_of(3)?);
 /// assert_eq!(sum(&one).to_bits(), sum(&three).to_bits());
 /// # Ok::<(), firsttouch_pool::PoolError>(())
 /// ```
