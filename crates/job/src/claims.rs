@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crossbeam_utils::CachePadded;
 
-use crate::plan::{Grain, Plan};
+use crate::plan::Plan;
 
 /// Hands out the numbers below a limit, each once, to threads that sit in seats.
 ///
@@ -35,6 +35,7 @@ pub(crate) struct Seat {
 
 impl Seat {
     /// The seat of a thread; it is the same one in every loop where the `thread` number is.
+    #[inline]
     pub(crate) fn of(thread: usize) -> Self {
         Self { preferred: thread, next: None }
     }
@@ -65,6 +66,7 @@ impl Words {
         }
     }
 
+    #[inline]
     fn get(&self) -> &[AtomicU64] {
         match self {
             Self::Inline(words) => &**words,
@@ -75,13 +77,14 @@ impl Words {
 
 impl Claims {
     /// Deals the numbers below `limit` to `seats` seats, not zero.
+    #[inline]
     pub(crate) fn new(limit: usize, seats: usize) -> Self {
-        let dealt = Plan::builder(0, limit).max_threads(seats.max(1)).grain(Grain::PerThread);
-        let seats = dealt.build().expect("0 and any size are in bounds");
+        let seats = Plan::dealt(limit, seats.max(1));
         Self { words: Words::new(limit), limit, seats }
     }
 
     /// Takes a number for the thread in a seat; `None` once all are taken.
+    #[inline]
     pub(crate) fn take(&self, seat: &mut Seat) -> Option<usize> {
         let taken = match seat.next {
             Some(next) => self.take_from(next),
@@ -92,6 +95,7 @@ impl Claims {
     }
 
     /// Takes the first number of a seat that nobody has: the one asked for, or the next that is free.
+    #[inline]
     fn sit_down(&self, seat: usize) -> Option<usize> {
         let seats = self.seats.chunks();
         let first = seat.checked_rem(seats)?;
@@ -103,6 +107,7 @@ impl Claims {
     }
 
     /// Takes the first number that nobody has, from `next` on and then from the first.
+    #[inline]
     fn take_from(&self, next: usize) -> Option<usize> {
         let words = &self.words.get()[..self.limit.div_ceil(Words::BITS)];
         if words.is_empty() {
@@ -130,6 +135,7 @@ impl Claims {
     }
 
     /// Whether all numbers are taken.
+    #[inline]
     pub(crate) fn is_used_up(&self) -> bool {
         self.words.get().iter().all(|word| word.load(Ordering::Relaxed) == u64::MAX)
     }
@@ -141,12 +147,14 @@ impl Claims {
         }
     }
 
+    #[inline]
     fn bit(&self, number: usize) -> (&AtomicU64, u64) {
         (&self.words.get()[number / Words::BITS], 1 << (number % Words::BITS))
     }
 }
 
 /// Sets a bit; says whether this thread was the one to set it.
+#[inline]
 fn claim(word: &AtomicU64, bit: u64) -> bool {
     word.fetch_or(bit, Ordering::Relaxed) & bit == 0
 }

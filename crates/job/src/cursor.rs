@@ -24,11 +24,13 @@ pub(crate) struct Cursor {
 const LIMIT_TO_PASS: usize = usize::MAX / 2;
 
 impl Cursor {
+    #[inline]
     pub(crate) fn new(limit: usize) -> Self {
         Self { next: CachePadded::new(AtomicUsize::new(0)), limit }
     }
 
     /// Takes the next number; `None` once all are taken.
+    #[inline]
     pub(crate) fn take(&self) -> Option<usize> {
         if self.limit > LIMIT_TO_PASS {
             return self.take_run(|_| 1).map(|run| run.start);
@@ -43,6 +45,7 @@ impl Cursor {
     }
 
     /// Takes the next numbers, as many as `length` says for the first of them, but at least one and none past the limit.
+    #[inline]
     pub(crate) fn take_run(&self, length: impl Fn(usize) -> usize) -> Option<Range<usize>> {
         let mut next = self.next.load(Ordering::Relaxed);
         while next < self.limit {
@@ -57,6 +60,7 @@ impl Cursor {
     }
 
     /// Whether all numbers are taken.
+    #[inline]
     pub(crate) fn is_used_up(&self) -> bool {
         self.next.load(Ordering::Relaxed) >= self.limit
     }

@@ -24,6 +24,7 @@ pub(crate) struct Options {
 }
 
 impl Options {
+    #[inline]
     pub(crate) fn new(cut: Cut) -> Self {
         Self {
             align: 1,
@@ -37,6 +38,7 @@ impl Options {
     }
 
     /// The most threads, where the pool has so many helpers.
+    #[inline]
     pub(crate) fn threads(&self, helpers: usize) -> usize {
         self.max_threads.map_or(helpers.max(1), NonZeroUsize::get)
     }
@@ -47,12 +49,14 @@ impl Options {
     }
 
     /// How a range is cut for so many threads.
+    #[inline]
     pub(crate) fn builder(&self, start: usize, size: usize, threads: usize) -> PlanBuilder<usize> {
         let builder = Plan::builder(start, size).align(self.align).min_chunk(self.min_chunk);
         builder.max_threads(threads).grain(self.cut.grain)
     }
 
     /// Cuts a range for so many threads.
+    #[inline]
     pub(crate) fn plan(
         &self,
         range: Range<usize>,

@@ -103,6 +103,7 @@ impl<T: Unsigned> Plan<T> {
 
     /// Returns one chunk, never empty; `None` past the last. Takes the same time for any index.
     #[must_use]
+    #[inline]
     pub fn chunk(&self, index: T) -> Option<Range<T>> {
         if index >= self.chunks {
             return None;
@@ -139,14 +140,23 @@ impl<T: Unsigned> Plan<T> {
     }
 
     /// The same range as one chunk for one thread.
+    #[inline]
     pub(crate) fn whole(&self) -> Self {
         Self::cut(self.start, self.end - self.start, self.align, T::MAX, T::from(1))
+    }
+
+    /// The first `size` units, dealt to so many threads in one chunk each; not zero threads.
+    #[inline]
+    pub(crate) fn dealt(size: T, threads: T) -> Self {
+        let (zero, one) = (T::from(0), T::from(1));
+        Self::cut_into(zero, size, one, most_chunks(size, one, one).min(threads), threads)
     }
 
     /// Where chunk `index` begins, for every chunk but the first.
     ///
     /// Nothing overflows: the unit lies strictly inside of the range, so the
     /// product is less than `end`.
+    #[inline]
     fn boundary(&self, index: T) -> T {
         let unit = self.first_unit + index * self.units_each + index.min(self.longer);
         unit * self.align
@@ -163,6 +173,7 @@ impl<T: Unsigned> Plan<T> {
     }
 
     /// Cuts into so many chunks: at least one, at most the multiples of `align` that the range touches.
+    #[inline]
     fn cut_into(start: T, size: T, align: T, chunks: T, threads: T) -> Self {
         let zero = T::from(0);
         let end = start + size;
@@ -181,13 +192,14 @@ impl<T: Unsigned> Plan<T> {
             };
         }
         let units = div_ceil(end, align) - first_unit;
+        let units_each = quotient(units, chunks);
         Self {
             start,
             end,
             align,
             first_unit,
-            units_each: quotient(units, chunks),
-            longer: units % chunks,
+            units_each,
+            longer: units - units_each * chunks,
             chunks,
             threads: threads.min(chunks),
         }
@@ -297,6 +309,7 @@ impl<T: Unsigned> PlanBuilder<T> {
 }
 
 /// How many threads a range is worth: at least one, at most `max_threads`.
+#[inline]
 fn threads_worth<T: Unsigned>(size: T, align: T, min_chunk: T, max_threads: T) -> T {
     quotient(size, min_chunk.max(align)).max(T::from(1)).min(max_threads)
 }
@@ -305,22 +318,26 @@ fn threads_worth<T: Unsigned>(size: T, align: T, min_chunk: T, max_threads: T) -
 ///
 /// Divides twice where the kernel divides by a product, which is the same
 /// number and cannot overflow.
+#[inline]
 fn chunk_units<T: Unsigned>(size: T, align: T, min_chunk: T, threads: T) -> T {
     let share = size / threads / T::from(LOAD_BALANCE_FACTOR);
     div_ceil(share.max(min_chunk).max(T::from(1)), align)
 }
 
 /// The most chunks of at least `least` units of `align`: at least one.
+#[inline]
 fn most_chunks<T: Unsigned>(size: T, align: T, least: T) -> T {
     quotient(quotient(size, align), least).max(T::from(1))
 }
 
 /// The quotient. A division takes longer than all else in a plan, and most divisors are 1.
+#[inline]
 fn quotient<T: Unsigned>(dividend: T, divisor: T) -> T {
     if divisor == T::from(1) { dividend } else { dividend / divisor }
 }
 
 /// The quotient rounded up, for any dividend up to the type's maximum.
+#[inline]
 fn div_ceil<T: Unsigned>(dividend: T, divisor: T) -> T {
     let (zero, one) = (T::from(0), T::from(1));
     if divisor == one {

@@ -63,6 +63,7 @@ impl Cut {
     pub(crate) const KERNEL: Self = Self { grain: Grain::Balanced, order: Order::Ascending };
 
     /// What a thread that runs all by itself does: one chunk, where no length was asked for.
+    #[inline]
     pub(crate) fn alone(self, plan: Plan<usize>) -> Plan<usize> {
         if matches!(self.grain, Grain::AtMost(_)) { plan } else { plan.whole() }
     }

@@ -25,6 +25,7 @@ impl Help {
     ///
     /// A caller that is to work alone first looks at the clock between chunks;
     /// where it is done before the time is over, nobody is asked.
+    #[inline]
     pub(crate) fn run<W: Way>(
         self,
         pool: &Pool,
@@ -58,11 +59,17 @@ pub(crate) struct Pause {
 }
 
 impl Pause {
+    #[inline]
     pub(crate) fn at(time: Option<Instant>) -> Self {
         Self { time, has_begun: false }
     }
 
+    pub(crate) fn is_set(&self) -> bool {
+        self.time.is_some()
+    }
+
     /// Asked before each chunk: whether to stop here.
+    #[inline]
     pub(crate) fn is_now(&mut self) -> bool {
         let Some(time) = self.time else { return false };
         std::mem::replace(&mut self.has_begun, true) && Instant::now() >= time

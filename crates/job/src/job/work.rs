@@ -42,6 +42,7 @@ enum Queue {
 
 impl<'t> Work<'t> {
     /// A share that lives nowhere in particular.
+    #[inline]
     pub(crate) fn anywhere(plan: Plan<usize>, order: Order) -> Self {
         let Range { start, end } = plan.range();
         let queue = Queue::new(plan.chunks(), order, plan.threads());
@@ -70,6 +71,7 @@ impl<'t> Work<'t> {
     }
 
     /// Chunks of the share.
+    #[inline]
     pub(crate) fn chunks(&self) -> usize {
         match &self.pieces {
             Pieces::One(plan) => plan.chunks(),
@@ -98,6 +100,7 @@ impl<'t> Work<'t> {
     }
 
     /// Whether all is taken.
+    #[inline]
     pub(crate) fn is_used_up(&self) -> bool {
         match &self.queue {
             Queue::Ascending(cursor) | Queue::Guided { cursor, .. } => cursor.is_used_up(),
@@ -118,12 +121,14 @@ impl<'t> Work<'t> {
         self.node.is_none() || self.local_cpus.is_some_and(|cpus| cpus.contains(cpu))
     }
 
+    #[inline]
     fn chunk(&self, index: usize) -> Option<Range<usize>> {
         let (before, plan) = self.piece(index);
         plan.chunk(index - before)
     }
 
     /// The plan that a chunk is of, and the chunks of the plans before it.
+    #[inline]
     fn piece(&self, index: usize) -> (usize, &Plan<usize>) {
         match &self.pieces {
             Pieces::One(plan) => (0, plan),
@@ -137,6 +142,7 @@ impl<'t> Work<'t> {
 }
 
 impl Queue {
+    #[inline]
     fn new(chunks: usize, order: Order, threads: usize) -> Self {
         match order {
             Order::Ascending => Self::Ascending(Cursor::new(chunks)),

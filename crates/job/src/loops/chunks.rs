@@ -59,6 +59,7 @@ pub(crate) struct Anywhere<'r> {
 }
 
 impl<'r> Anywhere<'r> {
+    #[inline]
     fn new(work: &'r Work<'r>, helper: Option<&Helper>) -> Self {
         let seat = Seat::of(helper.map_or(0, |helper| helper.index));
         let helper_node = helper.map(|helper| helper.node);
@@ -67,15 +68,21 @@ impl<'r> Anywhere<'r> {
 
     #[inline]
     fn take(&mut self) -> Option<Range<usize>> {
-        if self.pause.is_now() { None } else { self.work.take(&mut self.seat) }
+        // A look at the clock takes longer than one at what is left.
+        if self.pause.is_set() && (self.work.is_used_up() || self.pause.is_now()) {
+            return None;
+        }
+        self.work.take(&mut self.seat)
     }
 }
 
 impl Way for Anywhere<'_> {
+    #[inline]
     fn pause_at(&mut self, time: Option<Instant>) {
         self.pause = Pause::at(time);
     }
 
+    #[inline]
     fn is_used_up(&self) -> bool {
         self.work.is_used_up()
     }
