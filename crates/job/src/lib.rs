@@ -1,4 +1,4 @@
-//! Jobs over ranges, split by node and run by each node's helpers; page initialisation first.
+//! Jobs and loops over ranges, split by node and run by each node's helpers; page initialisation first.
 //!
 //! [`Job`] runs a closure over a range on the caller and a pool's helpers,
 //! with the words and the chunking of the Linux kernel's multithreaded jobs
@@ -6,6 +6,11 @@
 //! `max_threads`. Beyond these a range can live on nodes, one part each, as
 //! with padata's predecessor ktask; each node's threads then run that node's
 //! chunks, and the report says how many did. [`Plan`] is the arithmetic alone.
+//!
+//! [`Loop`] runs parallel loops and reductions where no report is wanted and
+//! every nanosecond is: over ranges and slices, with OpenMP's [`Schedule`]s.
+//! [`for_each_index`], [`for_each_chunk_mut`], [`reduce`] and the like are
+//! loops with the defaults.
 //!
 //! [`PageInit`] is the job that padata was written for, in user space: it
 //! initialises a [`Region`](firsttouch_memory::Region) so that each page lies

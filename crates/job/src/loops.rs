@@ -66,7 +66,7 @@ const DEFAULTS_HOLD: &str = "an align of 1 and no parts are right for every rang
 ///         steps.fetch_add(1, Ordering::Relaxed);
 ///     }
 /// })?;
-/// assert_eq!(steps.into_inner(), 59_542);
+/// assert_eq!(steps.into_inner(), 59_431);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[must_use]

@@ -15,7 +15,7 @@ pub enum Schedule {
     /// same data, a thread gets the same chunks, as under `Static`, and finds
     /// them in its caches; where threads are unequally fast, or help comes
     /// late, three quarters of a thread's part can still go to another. The
-    /// chunks are a [`Plan`](crate::Plan)'s.
+    /// chunks are a [`Plan`]'s.
     #[default]
     Auto,
     /// One chunk for each thread: the least overhead where every iteration takes the same time.
