@@ -30,7 +30,7 @@ use crate::{Chunk, JobError, JobReport, Location, PlanError, Steal};
 /// The words and the chunking are those of the kernel's multithreaded jobs
 /// (`struct padata_mt_job` in `include/linux/padata.h`), the parts per node
 /// those of its predecessor ktask. The range counts in units of the job's
-/// own: bytes, elements, rows. [`Plan`] says how it is cut.
+/// own: bytes, elements, rows. [`Plan`](crate::Plan) says how it is cut.
 ///
 /// The caller works too. A job that is worth one thread is a plain call: the
 /// closure gets each part whole, and nobody is woken. Each node's chunks come
