@@ -98,12 +98,22 @@ pub(crate) fn run(
     range: Range<usize>,
     body: impl Fn(&mut ThreadChunks<'_, '_>) + Sync,
 ) -> Result<(), JobError> {
-    if options.location == Location::Anywhere {
+    if is_anywhere(pool, &options.location) {
         return run_anywhere(pool, options, help, range, body);
     }
     let sites = Sites::of(pool);
     let shares = shares(options, range, &sites)?;
     run_shares(pool, options, help, &sites, &shares, body)
+}
+
+/// Whether it makes no difference which thread takes what.
+#[inline]
+pub(crate) fn is_anywhere(pool: &Pool, location: &Location) -> bool {
+    match location {
+        Location::Anywhere => true,
+        Location::Spread => pool.topology().nodes().len() <= 1,
+        Location::PerNode(_) => false,
+    }
 }
 
 /// The shares of a range that lives on nodes.
@@ -145,7 +155,11 @@ fn run_anywhere(
     range: Range<usize>,
     body: impl Fn(&mut ThreadChunks<'_, '_>) + Sync,
 ) -> Result<(), JobError> {
-    let plan = options.plan(range, options.threads(pool.helpers().len()))?;
+    let helpers = pool.helpers().len();
+    let calling = pool.current_helper();
+    // A caller from outside can be one more.
+    let most = options.threads(helpers).min(helpers + usize::from(calling.is_none()));
+    let plan = options.plan(range, most)?;
     let threads = plan.threads();
     if threads <= 1 {
         let plan = options.cut.alone(plan);
@@ -160,7 +174,6 @@ fn run_anywhere(
         body(&mut ThreadChunks::Anywhere(way));
         close.forget();
     };
-    let calling = pool.current_helper();
     let caller = Anywhere::new(&work, calling);
     let team = || team(pool, calling, threads);
     help.run(pool, caller, team, own, |helper| own(&mut Anywhere::new(&work, Some(helper))));

@@ -34,6 +34,20 @@ use crate::{JobError, Loop};
 /// assert_eq!(sum.into_inner(), 4950);
 /// # Ok::<(), firsttouch_pool::PoolError>(())
 /// ```
+///
+/// A closure that threads cannot share is rejected:
+///
+/// ```compile_fail,E0277
+/// let pool = firsttouch_pool::Pool::new().unwrap();
+/// let sum = std::cell::Cell::new(0);
+/// firsttouch_job::for_each_index(&pool, 0..100, |index| sum.set(sum.get() + index));
+/// ```
+///
+/// ```
+/// let pool = firsttouch_pool::Pool::new().unwrap();
+/// let sum = std::sync::Mutex::new(0);
+/// firsttouch_job::for_each_index(&pool, 0..100, |index| *sum.lock().unwrap() += index);
+/// ```
 pub fn for_each_index(pool: &Pool, range: Range<usize>, f: impl Fn(usize) + Sync) {
     Loop::new().for_each_index(pool, range, f).expect(super::DEFAULTS_HOLD);
 }

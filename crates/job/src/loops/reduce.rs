@@ -212,7 +212,7 @@ impl Loop {
             location: Location::Anywhere,
             ..self.options.clone()
         };
-        if self.options.location == Location::Anywhere {
+        if chunks::is_anywhere(pool, &self.options.location) {
             return chunks::run(pool, &by_leaf, self.help, 0..leaves.chunks(), body);
         }
         let sites = Sites::of(pool);

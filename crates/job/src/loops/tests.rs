@@ -172,6 +172,8 @@ fn a_static_loop_has_one_chunk_for_each_thread() {
     let options = Loop::new().schedule(Schedule::Static);
     assert_eq!(chunks_of(&options, &pool, 0..10), [0..4, 4..7, 7..10]);
     assert_eq!(chunks_of(&options.clone().max_threads(n(2)), &pool, 0..10), [0..5, 5..10]);
+    let most = options.clone().max_threads(n(1000));
+    assert_eq!(chunks_of(&most, &pool, 0..8), [0..2, 2..4, 4..6, 6..8], "helpers and caller");
     assert_eq!(chunks_of(&options.min_chunk(4), &pool, 0..9), [0..5, 5..9]);
 }
 
