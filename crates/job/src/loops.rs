@@ -36,7 +36,8 @@ const DEFAULTS_HOLD: &str = "an align of 1 and no parts are right for every rang
 /// [`Job`](crate::Job), a loop makes no report; it costs little more than the
 /// pool's call, and allocates nothing of its own where the range lives
 /// [anywhere](Location::Anywhere), the pool has one node, and there are at
-/// most 512 chunks or the schedule is dynamic or guided.
+/// most 512 chunks or the schedule is dynamic or guided. A deterministic
+/// reduction always allocates for its leaves.
 ///
 /// Loops nest, in loops and in the pool's `join` and `scope`. What a loop's
 /// closure writes is visible to the caller afterwards.
@@ -120,7 +121,8 @@ impl Loop {
     /// A range that lives on nodes has a part per node, and each node's
     /// threads begin with their own: [`Location::Spread`] gives the same cut
     /// in every loop over the same range from the same node, so that threads
-    /// find data where they touched it first. It costs some microseconds more.
+    /// find data where they touched it first. On a machine with several nodes
+    /// it costs some microseconds more.
     pub fn location(mut self, location: Location) -> Self {
         self.options.location = location;
         self
@@ -137,9 +139,9 @@ impl Loop {
     /// Waking helpers costs the caller some ten microseconds where they sleep.
     /// A loop that may be over sooner saves that: the caller looks at the
     /// clock between its chunks, and asks for help only where the time is over
-    /// and chunks are left. So chunks should be shorter than the time, as with
-    /// [`Schedule::Dynamic`]. A part that only other nodes' threads may run
-    /// ([`Steal::Never`]) waits as long.
+    /// and chunks are left. So chunks should be shorter than the time; under
+    /// [`Schedule::Static`] the first is a thread's whole part. A part that
+    /// only other nodes' threads may run ([`Steal::Never`]) waits as long.
     pub fn invite_after(mut self, time: Duration) -> Self {
         self.help.after = time;
         self

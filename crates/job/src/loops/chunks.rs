@@ -176,7 +176,12 @@ fn run_anywhere(
     };
     let caller = Anywhere::new(&work, calling);
     let team = || team(pool, calling, threads);
-    help.run(pool, caller, team, own, |helper| own(&mut Anywhere::new(&work, Some(helper))));
+    help.run(pool, caller, team, own, |helper| {
+        // One that comes late looks at nothing else in the caller's cache.
+        if !work.is_used_up() {
+            own(&mut Anywhere::new(&work, Some(helper)));
+        }
+    });
     Ok(())
 }
 
