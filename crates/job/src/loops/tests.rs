@@ -4,9 +4,9 @@ use std::collections::HashSet;
 use std::error::Error;
 use std::num::NonZeroUsize;
 use std::ops::Range;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Barrier, Mutex, OnceLock};
 use std::thread;
 use std::time::Duration;
 
@@ -315,6 +315,34 @@ fn a_panic_reaches_the_caller_and_stops_the_others() -> Result {
         }
     }
     Ok(())
+}
+
+#[test]
+fn a_panic_on_one_thread_keeps_the_other_from_the_rest() {
+    let pool = pool_of(2);
+    let caller = thread::current().id();
+    for schedule in
+        [Schedule::Auto, Schedule::Dynamic { chunk: 1 }, Schedule::Guided { min_chunk: 1 }]
+    {
+        let (begun, both) = (AtomicUsize::new(0), Barrier::new(2));
+        let options = Loop::new().schedule(schedule);
+        let chunks = 8.max(chunks_of(&options, &pool, 0..16).len());
+        let ended = catch_unwind(AssertUnwindSafe(|| {
+            options.for_each_chunk(&pool, 0..16, |_| {
+                // The first two chunks are two threads', as each waits for the other.
+                if begun.fetch_add(1, Ordering::Relaxed) < 2 {
+                    both.wait();
+                } else {
+                    thread::sleep(Duration::from_millis(50));
+                }
+                if thread::current().id() == caller {
+                    resume_unwind(Box::new("on purpose"));
+                }
+            })
+        }));
+        assert_eq!(ended.expect_err("it panics").downcast_ref(), Some(&"on purpose"));
+        assert!(begun.into_inner() < chunks, "{schedule:?}");
+    }
 }
 
 #[test]
