@@ -326,7 +326,7 @@ fn a_panic_on_one_thread_keeps_the_other_from_the_rest() {
     {
         let (begun, both) = (AtomicUsize::new(0), Barrier::new(2));
         let options = Loop::new().schedule(schedule);
-        let chunks = 8.max(chunks_of(&options, &pool, 0..16).len());
+        let chunks = chunks_of(&options, &pool, 0..16).len();
         let ended = catch_unwind(AssertUnwindSafe(|| {
             options.for_each_chunk(&pool, 0..16, |_| {
                 // The first two chunks are two threads', as each waits for the other.
