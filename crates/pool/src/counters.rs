@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crossbeam_utils::CachePadded;
 use firsttouch_topology::NodeId;
 
-
 /// What one helper has run since its pool was built.
 ///
 /// A caller from outside steals from nobody and has no counters. The numbers
