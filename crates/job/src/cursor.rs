@@ -1,8 +1,8 @@
 //! Which chunk is next: one cursor per node, in a cache line of its own.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 
-use crossbeam_utils::CachePadded;
+use crate::job::counter::Counter;
 
 /// Hands out the numbers below a limit, each once.
 ///
@@ -14,13 +14,19 @@ use crossbeam_utils::CachePadded;
 pub(crate) struct Cursor {
     /// Invariant: only grows. Passes the limit by at most one for each thread
     /// that takes part, since a thread reads the limit reached before it adds.
-    next: CachePadded<AtomicUsize>,
+    next: Counter,
     limit: usize,
 }
 
 impl Cursor {
-    pub(crate) fn new(limit: usize) -> Self {
-        Self { next: CachePadded::new(AtomicUsize::new(0)), limit }
+    /// Starts at the counter's zero.
+    pub(crate) fn new(next: Counter, limit: usize) -> Self {
+        Self { next, limit }
+    }
+
+    /// Returns the counter, to tell where it lies.
+    pub(crate) fn counter(&self) -> &Counter {
+        &self.next
     }
 
     /// Takes the next number; `None` once all are taken.
@@ -51,7 +57,7 @@ mod tests {
     #[test]
     fn every_number_is_taken_once_and_none_past_the_limit() {
         const THREADS: usize = 4;
-        let cursor = Cursor::new(10_000);
+        let cursor = Cursor::new(Counter::anywhere(), 10_000);
         let start = Barrier::new(THREADS);
         let mut taken: Vec<usize> = thread::scope(|scope| {
             let take_all = || {

@@ -1,5 +1,6 @@
 //! A job: its builder, and how it is made ready to run.
 
+pub(crate) mod counter;
 mod run;
 pub(crate) mod seats;
 pub(crate) mod sites;
@@ -11,6 +12,7 @@ use std::time::Instant;
 
 use firsttouch_pool::Pool;
 
+use self::counter::Counter;
 use self::run::{Running, Work};
 use self::seats::{Demand, Limits};
 use self::sites::Sites;
@@ -26,7 +28,14 @@ use crate::{Chunk, JobError, JobReport, Location, Plan, PlanError, Steal};
 ///
 /// The caller works too. A job that is worth one thread is a plain call: the
 /// closure gets each part whole, and nobody is woken. Each node's chunks come
-/// from that node's own cursor, in a cache line of its own.
+/// from that node's own cursor, in a cache line of its own and on the node of
+/// the helpers that take them. For its cursors a thread that runs jobs on
+/// several nodes keeps one page on each of them until it ends.
+///
+/// The kernel moves a helper that it was to keep in place where all its CPUs
+/// go offline. The job goes on; the report counts the helpers, an event at
+/// `debug` names each, and chunks they run far from their node do not count
+/// as local.
 ///
 /// # Examples
 ///
@@ -200,7 +209,8 @@ impl Job {
         let caller = sites.caller(shares, &demands);
         let seating = seats::seat(&demands, &sites.helper_counts(), &caller, limits);
         let alone = seating.total() <= 1;
-        let work = shares.iter().zip(&seating.threads).map(|(share, &threads)| {
+        let work = shares.iter().zip(&demands).zip(&seating.threads);
+        let work = work.map(|((share, demand), &threads)| {
             let size = share.size();
             let plans = share.ranges.iter().map(|range| {
                 // Each range has threads in proportion, so that all have chunks of a size.
@@ -209,7 +219,9 @@ impl Job {
                 Ok(if alone { plan.whole() } else { plan })
             });
             let plans = plans.collect::<Result<_, PlanError>>()?;
-            Ok(Work::new(share.node, size, plans, sites.topology()))
+            let writers = demand.serving.first().filter(|_| !alone);
+            let counter = Counter::on(writers.and_then(|&site| sites.writing_node(site)));
+            Ok(Work::new(share.node, size, plans, sites.topology(), counter))
         });
         let work: Vec<Work<'_>> = work.collect::<Result<_, PlanError>>()?;
         let running = Running::new(self, started, sites, &demands, work, &seating);

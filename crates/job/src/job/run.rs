@@ -1,15 +1,16 @@
 //! Running a job: what each thread does until no chunk is left.
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use firsttouch_pool::{Helper, Member, Pool, Team};
+use firsttouch_pool::{Helper, Member, Pinned, Pool, Team};
 use firsttouch_topology::{CpuId, CpuSet, NodeId, Topology, affinity};
 
 use crate::cursor::Cursor;
 use crate::job::Job;
+use crate::job::counter::Counter;
 use crate::job::seats::{Adopter, Demand, Seating};
 use crate::job::sites::{Sites, distance};
 use crate::{Chunk, JobReport, NodeReport, Plan, Steal};
@@ -33,6 +34,7 @@ impl<'t> Work<'t> {
         size: usize,
         plans: Vec<Plan<usize>>,
         topology: &'t Topology,
+        counter: Counter,
     ) -> Self {
         let mut chunks = 0;
         let ends: Vec<usize> = plans
@@ -43,7 +45,7 @@ impl<'t> Work<'t> {
             })
             .collect();
         let local_cpus = node.and_then(|node| topology.node(node)).map(|node| node.local_cpus());
-        Self { node, local_cpus, size, plans, ends, cursor: Cursor::new(chunks) }
+        Self { node, local_cpus, size, plans, ends, cursor: Cursor::new(counter, chunks) }
     }
 
     /// Takes the next chunk's range.
@@ -83,6 +85,7 @@ impl Tally {
 struct Tallies {
     shares: Vec<Tally>,
     threads: usize,
+    moved_helpers: usize,
 }
 
 /// A job while it runs.
@@ -93,7 +96,7 @@ pub(crate) struct Running<'a> {
     work: Vec<Work<'a>>,
     seating: &'a Seating,
     /// For each site, how many of its helpers have come: the next one's seat.
-    came: Vec<AtomicUsize>,
+    came: Vec<Counter>,
     started: Instant,
     /// Set once a chunk fails or panics; no thread begins another then.
     ///
@@ -118,7 +121,10 @@ impl<'a> Running<'a> {
         work: Vec<Work<'a>>,
         seating: &'a Seating,
     ) -> Self {
-        let came = seating.seats.iter().map(|_| AtomicUsize::new(0)).collect();
+        let came = |(site, seats): (usize, &Vec<usize>)| {
+            Counter::on(sites.writing_node(site).filter(|_| !seats.is_empty()))
+        };
+        let came = seating.seats.iter().enumerate().map(came).collect();
         let abandoned = AtomicBool::new(false);
         Self { job, sites, demands, work, seating, came, started, abandoned }
     }
@@ -137,6 +143,7 @@ impl<'a> Running<'a> {
         let span = tracing::debug_span!("job", start, size, chunks, threads);
         let _entered = span.enter();
         self.tell_adopted();
+        self.tell_counters();
 
         let error = Mutex::new(None);
         let tallies = Mutex::new(Tallies::default());
@@ -166,7 +173,7 @@ impl<'a> Running<'a> {
         if self.work.is_empty() {
             // Nothing to run, and nobody to ask.
         } else if self.seating.is_caller_alone() {
-            work(Thread::caller(&self));
+            work(Thread::caller(&self, pool.current_helper()));
         } else {
             pool.run(&self.team(), |member| match member.helper() {
                 Some(helper) if !member.is_caller() => match self.neighbours(helper) {
@@ -179,7 +186,7 @@ impl<'a> Running<'a> {
                     }
                     None => work(Thread::helper(&self, helper)),
                 },
-                _ => work(Thread::caller(&self)),
+                caller => work(Thread::caller(&self, caller)),
             });
         }
         match error.into_inner().unwrap_or_else(PoisonError::into_inner) {
@@ -227,6 +234,16 @@ impl<'a> Running<'a> {
                 by = by.map(NodeId::os_index),
                 "fewer threads than parts; another node's threads run this one"
             );
+        }
+    }
+
+    /// Traces where the counters lie that were placed for those who count with them.
+    fn tell_counters(&self) {
+        let cursors = self.work.iter().map(|work| ("cursor", work.cursor.counter()));
+        let came = self.came.iter().map(|came| ("arrivals", came));
+        for (what, counter) in cursors.chain(came) {
+            let Some(node) = counter.node().map(NodeId::os_index) else { continue };
+            tracing::trace!(what, node, address = &raw const **counter as usize, "counter placed");
         }
     }
 
@@ -281,6 +298,7 @@ impl<'a> Running<'a> {
             chunks: nodes.iter().map(|row| row.chunks).sum(),
             local_chunks: nodes.iter().map(|row| row.local_chunks).sum(),
             threads: tallies.threads,
+            moved_helpers: tallies.moved_helpers,
             elapsed: self.started.elapsed(),
             nodes,
         }
@@ -290,8 +308,10 @@ impl<'a> Running<'a> {
 /// One thread's way through a job.
 struct Thread {
     is_caller: bool,
-    /// The node of a helper; `None` for a caller from outside, who may move.
-    helper_node: Option<NodeId>,
+    /// The helper that it is; `None` for a caller from outside, who may move.
+    helper: Option<Helper>,
+    /// Whether the helper has taken a chunk on a CPU that it is not kept to.
+    moved: bool,
     /// The share it begins with.
     own: Option<usize>,
     /// Where it was when `order` was made.
@@ -303,9 +323,8 @@ struct Thread {
 }
 
 impl Thread {
-    fn caller(running: &Running<'_>) -> Self {
-        // A helper that calls is still where it was pinned.
-        Self::new(running, true, running.sites.calling_helper(), running.seating.caller)
+    fn caller(running: &Running<'_>, helper: Option<&Helper>) -> Self {
+        Self::new(running, true, helper, running.seating.caller)
     }
 
     fn helper(running: &Running<'_>, helper: &Helper) -> Self {
@@ -315,17 +334,25 @@ impl Thread {
             let seat = running.came[site].fetch_add(1, Ordering::Relaxed);
             running.seating.seats[site].get(seat).copied()
         });
-        Self::new(running, false, Some(helper.node), own)
+        Self::new(running, false, Some(helper), own)
     }
 
     fn new(
         running: &Running<'_>,
         is_caller: bool,
-        helper_node: Option<NodeId>,
+        helper: Option<&Helper>,
         own: Option<usize>,
     ) -> Self {
-        let tallies = vec![Tally::default(); running.work.len()];
-        Self { is_caller, helper_node, own, place: None, order: Vec::new(), done: 0, tallies }
+        Self {
+            is_caller,
+            helper: helper.cloned(),
+            moved: false,
+            own,
+            place: None,
+            order: Vec::new(),
+            done: 0,
+            tallies: vec![Tally::default(); running.work.len()],
+        }
     }
 
     /// Takes a chunk, and names its share; `None` once there is none for this thread.
@@ -336,7 +363,7 @@ impl Thread {
         let topology = running.sites.topology();
         let cpu = affinity::current_cpu();
         let cpu_node = topology.node_of_cpu(cpu);
-        let place = Place { cpu, node: self.helper_node.or(cpu_node) };
+        let place = Place { cpu, node: self.helper.as_ref().map(|h| h.node).or(cpu_node) };
         if self.place.is_none_or(|before| before.node != place.node) {
             let site = place.node.and_then(|node| running.sites.index_of(node));
             self.order = running.order(self.is_caller, place, site, self.own);
@@ -346,12 +373,34 @@ impl Thread {
         while let Some(&share) = self.order.get(self.done) {
             let work = &running.work[share];
             if let Some(Range { start, end }) = work.take() {
+                self.look_for_move(place.cpu, cpu_node);
                 let local = work.is_local(cpu);
                 return Some((share, Chunk { start, end, node: work.node, cpu, cpu_node, local }));
             }
             self.done += 1;
         }
         None
+    }
+
+    /// Tells once where the kernel has taken a helper away from what it was kept to.
+    fn look_for_move(&mut self, cpu: CpuId, cpu_node: Option<NodeId>) {
+        let Some(helper) = self.helper.as_ref().filter(|_| !self.moved) else { return };
+        let moved = match helper.pinned {
+            Pinned::Cpu(kept_to) => cpu != kept_to,
+            // A CPU that no node names counts for any.
+            Pinned::Node(kept_to) => cpu_node.is_some_and(|node| node != kept_to),
+            _ => false,
+        };
+        if moved {
+            self.moved = true;
+            tracing::debug!(
+                helper = helper.index,
+                pinned = ?helper.pinned,
+                cpu = cpu.os_index(),
+                cpu_node = cpu_node.map(NodeId::os_index),
+                "a helper is not where it was pinned: the kernel moves it where its CPUs go offline"
+            );
+        }
     }
 
     /// Counts a chunk that is done.
@@ -368,6 +417,7 @@ impl Thread {
         let mut all = lock(tallies);
         all.shares.resize(self.tallies.len(), Tally::default());
         all.threads += usize::from(self.tallies.iter().any(|tally| tally.chunks > 0));
+        all.moved_helpers += usize::from(self.moved);
         for (sum, own) in all.shares.iter_mut().zip(&self.tallies) {
             sum.add(own);
         }
