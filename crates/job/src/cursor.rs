@@ -1,9 +1,9 @@
 //! Which chunk is next: one cursor per node, in a cache line of its own.
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 
-use crossbeam_utils::CachePadded;
+use crate::job::counter::Counter;
 
 /// Hands out the numbers below a limit, each once, in order.
 ///
@@ -16,7 +16,7 @@ pub(crate) struct Cursor {
     /// Invariant: only grows. Passes the limit by at most one for each thread
     /// that takes part, since a thread reads the limit reached before it adds,
     /// and not at all where the type's maximum is near.
-    next: CachePadded<AtomicUsize>,
+    next: Counter,
     limit: usize,
 }
 
@@ -24,9 +24,15 @@ pub(crate) struct Cursor {
 const LIMIT_TO_PASS: usize = usize::MAX / 2;
 
 impl Cursor {
+    /// Starts at the counter's zero.
     #[inline]
-    pub(crate) fn new(limit: usize) -> Self {
-        Self { next: CachePadded::new(AtomicUsize::new(0)), limit }
+    pub(crate) fn new(next: Counter, limit: usize) -> Self {
+        Self { next, limit }
+    }
+
+    /// Returns the counter, to tell where it lies.
+    pub(crate) fn counter(&self) -> &Counter {
+        &self.next
     }
 
     /// Takes the next number; `None` once all are taken.
@@ -87,7 +93,7 @@ mod tests {
     #[test]
     fn every_number_is_taken_once_and_none_past_the_limit() {
         const THREADS: usize = 4;
-        let cursor = Cursor::new(10_000);
+        let cursor = Cursor::new(Counter::anywhere(), 10_000);
         let start = Barrier::new(THREADS);
         let mut taken: Vec<usize> = thread::scope(|scope| {
             let take_all = || {
@@ -107,7 +113,7 @@ mod tests {
 
     #[test]
     fn numbers_up_to_the_types_maximum_are_taken_once_and_the_cursor_does_not_wrap() {
-        let cursor = Cursor::new(usize::MAX);
+        let cursor = Cursor::new(Counter::anywhere(), usize::MAX);
         cursor.next.store(usize::MAX - 1000, Ordering::Relaxed);
         let start = Barrier::new(4);
         let taken: Vec<usize> = thread::scope(|scope| {
@@ -125,7 +131,7 @@ mod tests {
 
     #[test]
     fn runs_end_at_the_limit_and_are_never_empty() {
-        let cursor = Cursor::new(10);
+        let cursor = Cursor::new(Counter::anywhere(), 10);
         assert_eq!(cursor.take_run(|_| 0), Some(0..1));
         assert_eq!(cursor.take_run(|first| first + 3), Some(1..5));
         assert_eq!(cursor.take_run(|_| usize::MAX), Some(5..10));
@@ -135,7 +141,7 @@ mod tests {
     #[test]
     fn a_closed_cursor_hands_out_nothing() {
         for limit in [10, usize::MAX] {
-            let cursor = Cursor::new(limit);
+            let cursor = Cursor::new(Counter::anywhere(), limit);
             assert!(cursor.take().is_some() && !cursor.is_used_up());
             cursor.close();
             assert!(cursor.is_used_up() && cursor.take().is_none());

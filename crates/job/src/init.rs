@@ -285,6 +285,7 @@ impl<'r> PageInit<'r> {
             chunks: ran.chunks,
             local_chunks: ran.local_chunks,
             threads: ran.threads,
+            moved_helpers: ran.moved_helpers,
             elapsed,
             nodes: ran.nodes,
             policy,

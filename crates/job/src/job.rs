@@ -1,5 +1,6 @@
 //! A job: its builder, and how it is made ready to run.
 
+pub(crate) mod counter;
 pub(crate) mod help;
 pub(crate) mod run;
 pub(crate) mod seats;
@@ -34,7 +35,14 @@ use crate::{Chunk, JobError, JobReport, Location, PlanError, Steal};
 ///
 /// The caller works too. A job that is worth one thread is a plain call: the
 /// closure gets each part whole, and nobody is woken. Each node's chunks come
-/// from that node's own cursor, in a cache line of its own.
+/// from that node's own cursor, in a cache line of its own and on the node of
+/// the helpers that take them. For its cursors a thread that runs jobs on
+/// several nodes keeps one page on each of them until it ends.
+///
+/// The kernel moves a helper that it was to keep in place where all its CPUs
+/// go offline. The job goes on; the report counts the helpers, an event at
+/// `debug` names each, and chunks they run far from their node do not count
+/// as local.
 ///
 /// # Examples
 ///
@@ -189,6 +197,7 @@ impl Job {
             loop {
                 let spot = thread.look();
                 let Some((share, range)) = thread.take() else { break };
+                thread.look_for_move(spot);
                 let work = &running.work()[share];
                 let next = Chunk {
                     start: range.start,
@@ -214,7 +223,7 @@ impl Job {
                 tally.count(share, next.local, started.elapsed());
             }
             own.map(&finish);
-            tallies.add(&tally);
+            tallies.add(&tally, thread.has_moved());
         });
         let error = lock(&error).take();
         error.map_or_else(

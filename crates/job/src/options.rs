@@ -110,7 +110,8 @@ impl Options {
         let caller = sites.caller(shares, &demands);
         let seating = seats::seat(&demands, &sites.helper_counts(), &caller, limits);
         let alone = seating.total() <= 1;
-        let work = shares.iter().zip(&seating.threads).map(|(share, &threads)| {
+        let work = shares.iter().zip(&demands).zip(&seating.threads);
+        let work = work.map(|((share, demand), &threads)| {
             let size = share.size();
             let plans = share.ranges.iter().map(|range| {
                 // Each range has threads in proportion, so that all have chunks of a size.
@@ -119,8 +120,10 @@ impl Options {
                 Ok(if alone { self.cut.alone(plan) } else { plan })
             });
             let plans = plans.collect::<Result<_, PlanError>>()?;
+            let writers = demand.serving.first().filter(|_| !alone);
+            let writers = writers.and_then(|&site| sites.writing_node(site));
             let topology = sites.topology();
-            Ok(Work::new(share.node, size, plans, self.cut.order, threads, topology))
+            Ok(Work::new(share.node, size, plans, self.cut.order, threads, topology, writers))
         });
         let work = work.collect::<Result<_, PlanError>>()?;
         Ok(Running::new(self.steal, sites, demands, work, seating))

@@ -19,6 +19,11 @@ pub struct JobReport {
     pub local_chunks: usize,
     /// Threads that ran at least one chunk, the caller included.
     pub threads: usize,
+    /// Helpers that took a chunk on a CPU that they were not pinned to.
+    ///
+    /// None, unless the kernel moved them: all CPUs of such a helper went
+    /// offline, or were taken from the process.
+    pub moved_helpers: usize,
     /// From the call to the end of the last chunk's thread.
     pub elapsed: Duration,
     /// One row for each node that had a part, in the order of their first parts; a single row for [`Location::Anywhere`](crate::Location::Anywhere).

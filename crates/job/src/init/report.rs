@@ -20,6 +20,8 @@ pub struct InitReport {
     pub local_chunks: usize,
     /// Threads that ran at least one chunk, the caller included.
     pub threads: usize,
+    /// Helpers that took a chunk on a CPU that they were not pinned to; see [`JobReport`](crate::JobReport::moved_helpers).
+    pub moved_helpers: usize,
     /// From the call to the end of the last chunk's thread, policies included; the reading back is not.
     pub elapsed: Duration,
     /// One row for each node that got a part, sizes in bytes.

@@ -4,14 +4,15 @@
 //! a loop adds nothing.
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use firsttouch_pool::{Helper, Pool, Team};
+use firsttouch_pool::{Helper, Pinned, Pool, Team};
 use firsttouch_topology::{CpuId, NodeId, affinity};
 
 use crate::Steal;
 use crate::claims::Seat;
+use crate::job::counter::Counter;
 use crate::job::help::{Help, Pause, Way};
 use crate::job::seats::{Adopter, Demand, Seating};
 use crate::job::sites::{Sites, distance};
@@ -26,7 +27,7 @@ pub(crate) struct Running<'a> {
     work: Vec<Work<'a>>,
     seating: Seating,
     /// For each site, how many of its helpers have come: the next one's seat.
-    came: Vec<AtomicUsize>,
+    came: Vec<Counter>,
 }
 
 impl<'a> Running<'a> {
@@ -37,7 +38,10 @@ impl<'a> Running<'a> {
         work: Vec<Work<'a>>,
         seating: Seating,
     ) -> Self {
-        let came = seating.seats.iter().map(|_| AtomicUsize::new(0)).collect();
+        let came = |(site, seats): (usize, &Vec<usize>)| {
+            Counter::on(sites.writing_node(site).filter(|_| !seats.is_empty()))
+        };
+        let came = seating.seats.iter().enumerate().map(came).collect();
         Self { steal, sites, demands, work, seating, came }
     }
 
@@ -61,10 +65,9 @@ impl<'a> Running<'a> {
         self.work.iter().all(Work::is_used_up)
     }
 
-    /// The calling thread's way through the shares; `number` is its own in the pool.
-    fn caller(&self, number: usize) -> Thread<'_> {
-        // A helper that calls is still where it was pinned.
-        Thread::new(self, true, self.sites.calling_helper(), self.seating.caller, number)
+    /// The way of the calling thread, which may be a helper.
+    fn caller(&self, helper: Option<&Helper>) -> Thread<'_> {
+        Thread::new(self, true, helper, self.seating.caller)
     }
 
     /// The way of a helper that has come.
@@ -75,7 +78,7 @@ impl<'a> Running<'a> {
             let seat = self.came[site].fetch_add(1, Ordering::Relaxed);
             self.seating.seats[site].get(seat).copied()
         });
-        Thread::new(self, false, Some(helper.node), own, helper.index)
+        Thread::new(self, false, Some(helper), own)
     }
 
     /// Calls `work` on the caller, and on each helper that comes, with the thread's way through the shares.
@@ -85,12 +88,13 @@ impl<'a> Running<'a> {
     /// no thread takes another chunk, and the panic goes on in the caller.
     pub(crate) fn run(&self, pool: &Pool, help: Help, work: impl Fn(&mut Thread<'_>) + Sync) {
         self.tell_adopted();
+        self.tell_counters();
         let work = |thread: &mut Thread<'_>| {
             let close = OnUnwind(|| self.close());
             work(thread);
             close.forget();
         };
-        let mut caller = self.caller(pool.current_helper().map_or(0, |helper| helper.index));
+        let mut caller = self.caller(pool.current_helper());
         if self.work.is_empty() {
             // Nothing to run, and nobody to ask.
         } else if self.seating.is_caller_alone() {
@@ -156,6 +160,16 @@ impl<'a> Running<'a> {
         }
     }
 
+    /// Traces where the counters lie that were placed for those who count with them.
+    fn tell_counters(&self) {
+        let cursors = self.work.iter().filter_map(Work::counter).map(|cursor| ("cursor", cursor));
+        let came = self.came.iter().map(|came| ("arrivals", came));
+        for (what, counter) in cursors.chain(came) {
+            let Some(node) = counter.node().map(NodeId::os_index) else { continue };
+            tracing::trace!(what, node, address = &raw const **counter as usize, "counter placed");
+        }
+    }
+
     /// The shares that a thread tries, in this order: its own, those it serves, then the others it may take.
     fn order(
         &self,
@@ -194,8 +208,10 @@ impl<'a> Running<'a> {
 pub(crate) struct Thread<'r> {
     running: &'r Running<'r>,
     is_caller: bool,
-    /// The node of a helper; `None` for a caller from outside, who may move.
-    helper_node: Option<NodeId>,
+    /// The helper that it is; `None` for a caller from outside, who may move.
+    helper: Option<Helper>,
+    /// Whether the helper has taken a chunk on a CPU that it is not kept to.
+    moved: bool,
     /// The share it begins with.
     own: Option<usize>,
     /// Where it was when `order` was made; `None` before that.
@@ -224,14 +240,15 @@ impl<'r> Thread<'r> {
     fn new(
         running: &'r Running<'r>,
         is_caller: bool,
-        helper_node: Option<NodeId>,
+        helper: Option<&Helper>,
         own: Option<usize>,
-        number: usize,
     ) -> Self {
+        let number = helper.map_or(0, |helper| helper.index);
         Self {
             running,
             is_caller,
-            helper_node,
+            helper: helper.cloned(),
+            moved: false,
             own,
             ordered_at: None,
             order: Vec::new(),
@@ -252,7 +269,7 @@ impl<'r> Thread<'r> {
         let cpu = affinity::current_cpu();
         let sites = self.running.sites;
         let cpu_node = sites.topology().node_of_cpu(cpu);
-        let spot = Spot { cpu, cpu_node, node: self.helper_node.or(cpu_node) };
+        let spot = Spot { cpu, cpu_node, node: self.helper.as_ref().map(|h| h.node).or(cpu_node) };
         if self.ordered_at.is_none_or(|before| before.node != spot.node) {
             let site = spot.node.and_then(|node| sites.index_of(node));
             self.order = self.running.order(self.is_caller, spot, site, self.own);
@@ -276,6 +293,34 @@ impl<'r> Thread<'r> {
             self.seat = Seat::of(self.number);
         }
         None
+    }
+}
+
+impl Thread<'_> {
+    /// Whether a look for moves has found one.
+    pub(crate) fn has_moved(&self) -> bool {
+        self.moved
+    }
+
+    /// Tells once where the kernel has taken a helper away from what it was kept to.
+    pub(crate) fn look_for_move(&mut self, spot: Spot) {
+        let Some(helper) = self.helper.as_ref().filter(|_| !self.moved) else { return };
+        let moved = match helper.pinned {
+            Pinned::Cpu(kept_to) => spot.cpu != kept_to,
+            // A CPU that no node names counts for any.
+            Pinned::Node(kept_to) => spot.cpu_node.is_some_and(|node| node != kept_to),
+            _ => false,
+        };
+        if moved {
+            self.moved = true;
+            tracing::debug!(
+                helper = helper.index,
+                pinned = ?helper.pinned,
+                cpu = spot.cpu.os_index(),
+                cpu_node = spot.cpu_node.map(NodeId::os_index),
+                "a helper is not where it was pinned: the kernel moves it where its CPUs go offline"
+            );
+        }
     }
 }
 

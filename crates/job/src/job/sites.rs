@@ -69,6 +69,12 @@ impl<'p> Sites<'p> {
         by_distance.into_iter().find(|&node| self.usable.contains(node))
     }
 
+    /// The node on which a site's helpers best keep what they write; `None` where there is but one to choose.
+    pub(crate) fn writing_node(&self, site: usize) -> Option<NodeId> {
+        let site = self.sites.get(site).filter(|_| self.usable.len() > 1)?;
+        self.nearest_usable(site.node)
+    }
+
     /// All helpers.
     pub(crate) fn helpers(&self) -> usize {
         self.sites.iter().map(|site| site.helpers).sum::<usize>().max(1)
@@ -87,11 +93,6 @@ impl<'p> Sites<'p> {
     /// The site of a node.
     pub(crate) fn index_of(&self, node: NodeId) -> Option<usize> {
         self.sites.iter().position(|site| site.node == node)
-    }
-
-    /// The node of the helper that calls; `None` for a caller from outside.
-    pub(crate) fn calling_helper(&self) -> Option<NodeId> {
-        self.calling_helper
     }
 
     /// The node that the caller works for.

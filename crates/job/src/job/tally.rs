@@ -53,14 +53,16 @@ pub(crate) struct Tallies(Mutex<Sums>);
 struct Sums {
     shares: Vec<Tally>,
     threads: usize,
+    moved_helpers: usize,
 }
 
 impl Tallies {
-    /// Adds what one thread did.
-    pub(crate) fn add(&self, thread: &ThreadTallies) {
+    /// Adds what one thread did, and whether it is a helper that has been moved.
+    pub(crate) fn add(&self, thread: &ThreadTallies, has_moved: bool) {
         let mut all = lock(&self.0);
         all.shares.resize(thread.0.len(), Tally::default());
         all.threads += usize::from(thread.0.iter().any(|tally| tally.chunks > 0));
+        all.moved_helpers += usize::from(has_moved);
         for (sum, own) in all.shares.iter_mut().zip(&thread.0) {
             sum.add(own);
         }
@@ -83,6 +85,7 @@ impl Tallies {
             chunks: nodes.iter().map(|row| row.chunks).sum(),
             local_chunks: nodes.iter().map(|row| row.local_chunks).sum(),
             threads: all.threads,
+            moved_helpers: all.moved_helpers,
             elapsed: started.elapsed(),
             nodes,
         }

@@ -7,6 +7,7 @@ use firsttouch_topology::{CpuId, CpuSet, NodeId, Topology};
 use crate::Plan;
 use crate::claims::{Claims, Seat};
 use crate::cursor::Cursor;
+use crate::job::counter::Counter;
 use crate::schedule::Order;
 
 /// One share, cut, with what its chunks are taken from.
@@ -45,12 +46,12 @@ impl<'t> Work<'t> {
     #[inline]
     pub(crate) fn anywhere(plan: Plan<usize>, order: Order) -> Self {
         let Range { start, end } = plan.range();
-        let queue = Queue::new(plan.chunks(), order, plan.threads());
+        let queue = Queue::new(plan.chunks(), order, plan.threads(), None);
         let pieces = Pieces::One(plan);
         Self { node: None, local_cpus: None, size: end - start, pieces, queue }
     }
 
-    /// A share of several ranges, for so many threads.
+    /// A share of several ranges, for so many threads, which count on `writers`.
     pub(crate) fn new(
         node: Option<NodeId>,
         size: usize,
@@ -58,6 +59,7 @@ impl<'t> Work<'t> {
         order: Order,
         threads: usize,
         topology: &'t Topology,
+        writers: Option<NodeId>,
     ) -> Self {
         let mut chunks = 0;
         let ends = plans.iter().map(|plan| {
@@ -66,7 +68,7 @@ impl<'t> Work<'t> {
         });
         let ends = ends.collect();
         let local_cpus = node.and_then(|node| topology.node(node)).map(|node| node.local_cpus());
-        let queue = Queue::new(chunks, order, threads);
+        let queue = Queue::new(chunks, order, threads, writers);
         Self { node, local_cpus, size, pieces: Pieces::Many { plans, ends }, queue }
     }
 
@@ -116,6 +118,14 @@ impl<'t> Work<'t> {
         }
     }
 
+    /// Returns the counter of its cursor, where it has one, to tell where it lies.
+    pub(crate) fn counter(&self) -> Option<&Counter> {
+        match &self.queue {
+            Queue::Ascending(cursor) | Queue::Guided { cursor, .. } => Some(cursor.counter()),
+            Queue::OwnFirst(_) => None,
+        }
+    }
+
     /// Whether a CPU is local to the share; any is to one that lives nowhere in particular.
     pub(crate) fn is_local(&self, cpu: CpuId) -> bool {
         self.node.is_none() || self.local_cpus.is_some_and(|cpus| cpus.contains(cpu))
@@ -143,10 +153,11 @@ impl<'t> Work<'t> {
 
 impl Queue {
     #[inline]
-    fn new(chunks: usize, order: Order, threads: usize) -> Self {
+    fn new(chunks: usize, order: Order, threads: usize, writers: Option<NodeId>) -> Self {
+        let cursor = || Cursor::new(Counter::on(writers), chunks);
         match order {
-            Order::Ascending => Self::Ascending(Cursor::new(chunks)),
-            Order::Guided => Self::Guided { cursor: Cursor::new(chunks), threads: threads.max(1) },
+            Order::Ascending => Self::Ascending(cursor()),
+            Order::Guided => Self::Guided { cursor: cursor(), threads: threads.max(1) },
             Order::OwnFirst => Self::OwnFirst(Claims::new(chunks, threads)),
         }
     }
