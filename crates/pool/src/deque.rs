@@ -4,7 +4,7 @@
 //! place. Jobs are taken one at a time and never in batches: a job that was
 //! stolen has been started by the thief (`docs/protocols/waiting.md`).
 //!
-//! loom cannot see into that crate; its models use a queue under a lock.
+//! loom cannot see into that crate; its models use a queue whose operations are single steps.
 
 #[cfg(not(loom))]
 use crossbeam_deque as imp;
@@ -92,30 +92,62 @@ fn until_decided(mut steal: impl FnMut() -> imp::Steal<JobRef>) -> Option<JobRef
 #[cfg(loom)]
 mod model {
     use std::collections::VecDeque;
-    use std::sync::Arc;
+    use std::sync::{Arc, Mutex, PoisonError};
 
-    use crate::sync::Mutex;
+    use crate::sync::{AtomicUsize, Ordering};
 
-    pub(super) struct Worker<T>(Arc<Mutex<VecDeque<T>>>);
-    pub(super) struct Stealer<T>(Arc<Mutex<VecDeque<T>>>);
-    pub(super) struct Injector<T>(Mutex<VecDeque<T>>);
+    /// A queue whose every operation is one step, to keep models small.
+    struct Queue<T> {
+        /// Invariant: the length of `list`. loom sees this, and orders threads by it.
+        length: AtomicUsize,
+        list: Mutex<VecDeque<T>>,
+    }
+
+    impl<T> Queue<T> {
+        fn new() -> Self {
+            Self { length: AtomicUsize::new(0), list: Mutex::default() }
+        }
+
+        fn push(&self, job: T) {
+            self.list.lock().unwrap_or_else(PoisonError::into_inner).push_back(job);
+            self.length.fetch_add(1, Ordering::AcqRel);
+        }
+
+        fn take(&self, take: fn(&mut VecDeque<T>) -> Option<T>) -> Option<T> {
+            // A look first, so that other threads may come before this step.
+            if self.length.load(Ordering::Acquire) == 0 {
+                return None;
+            }
+            let taken = take(&mut self.list.lock().unwrap_or_else(PoisonError::into_inner))?;
+            self.length.fetch_sub(1, Ordering::AcqRel);
+            Some(taken)
+        }
+
+        fn is_empty(&self) -> bool {
+            self.length.load(Ordering::Relaxed) == 0
+        }
+    }
+
+    pub(super) struct Worker<T>(Arc<Queue<T>>);
+    pub(super) struct Stealer<T>(Arc<Queue<T>>);
+    pub(super) struct Injector<T>(Queue<T>);
 
     pub(super) enum Steal<T> {
         Success(T),
         Empty,
-        #[expect(dead_code, reason = "a lock loses no race")]
+        #[expect(dead_code, reason = "a step that is one loses no race")]
         Retry,
     }
 
     impl<T> Steal<T> {
-        fn oldest(queue: &Mutex<VecDeque<T>>) -> Self {
-            queue.lock().pop_front().map_or(Self::Empty, Self::Success)
+        fn oldest(queue: &Queue<T>) -> Self {
+            queue.take(VecDeque::pop_front).map_or(Self::Empty, Self::Success)
         }
     }
 
     impl<T> Worker<T> {
         pub(super) fn new_lifo() -> Self {
-            Self(Arc::new(Mutex::new(VecDeque::new())))
+            Self(Arc::new(Queue::new()))
         }
 
         pub(super) fn stealer(&self) -> Stealer<T> {
@@ -123,15 +155,15 @@ mod model {
         }
 
         pub(super) fn push(&self, job: T) {
-            self.0.lock().push_back(job);
+            self.0.push(job);
         }
 
         pub(super) fn pop(&self) -> Option<T> {
-            self.0.lock().pop_back()
+            self.0.take(VecDeque::pop_back)
         }
 
         pub(super) fn is_empty(&self) -> bool {
-            self.0.lock().is_empty()
+            self.0.is_empty()
         }
     }
 
@@ -141,7 +173,7 @@ mod model {
         }
 
         pub(super) fn is_empty(&self) -> bool {
-            self.0.lock().is_empty()
+            self.0.is_empty()
         }
     }
 
@@ -153,11 +185,11 @@ mod model {
 
     impl<T> Injector<T> {
         pub(super) fn new() -> Self {
-            Self(Mutex::new(VecDeque::new()))
+            Self(Queue::new())
         }
 
         pub(super) fn push(&self, job: T) {
-            self.0.lock().push_back(job);
+            self.0.push(job);
         }
 
         pub(super) fn steal(&self) -> Steal<T> {
@@ -165,7 +197,7 @@ mod model {
         }
 
         pub(super) fn is_empty(&self) -> bool {
-            self.0.lock().is_empty()
+            self.0.is_empty()
         }
     }
 }

@@ -49,13 +49,13 @@ pub(crate) fn run(worker: &Worker<'_>, helper: usize) {
     loop {
         match search(worker, helper) {
             Found::Work(work) => {
-                shared.end_search(worker.node);
+                shared.found_work(worker.node);
                 run_all(worker, helper, work);
                 worker.ends_work();
                 sleep.begin_search();
             }
             Found::Nothing => {
-                shared.end_search(worker.node);
+                shared.found_nothing(worker.node);
                 sleep.sleep(helper, work_arrived);
             }
             Found::Crowd => sleep.sleep(helper, work_arrived),

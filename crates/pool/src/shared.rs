@@ -217,21 +217,38 @@ impl Shared {
         }
     }
 
-    /// Ends the search of one of the node's helpers.
+    /// Ends the search of one of the node's helpers that has found work.
     ///
     /// Whoever published something while it searched may have woken nobody for
     /// it. So the last to search sees to what is left.
-    pub(crate) fn end_search(&self, node: usize) {
+    pub(crate) fn found_work(&self, node: usize) {
         if self.nodes[node].work.front.sleep.end_search() == Searching::Others {
             return;
         }
         if self.nodes[node].has_jobs() {
             self.wake_for_job(node, Wake::Anyhow);
         }
-        let required = self.nodes[node].work.tickets().required;
-        if required > self.nodes[node].work.front.sleep.searching() {
-            // Who of those that sleep has come already is not known here.
-            self.nodes[node].work.front.sleep.wake(usize::MAX);
+        self.wake_for_required(node);
+    }
+
+    /// Ends the search of one of the node's helpers that is about to sleep.
+    ///
+    /// It looks for jobs once more before it does. A call that requires others
+    /// may need them woken.
+    pub(crate) fn found_nothing(&self, node: usize) {
+        if self.nodes[node].work.front.sleep.end_search() == Searching::Nobody {
+            self.wake_for_required(node);
+        }
+    }
+
+    /// Wakes all of a node's helpers where calls require more than search.
+    ///
+    /// Who of those that sleep has come already is not known here.
+    fn wake_for_required(&self, node: usize) {
+        let work = &self.nodes[node].work;
+        let required = work.tickets().required;
+        if required > 0 && required > work.front.sleep.searching() {
+            work.front.sleep.wake(usize::MAX);
             self.unpark_waiting(node);
         }
     }
