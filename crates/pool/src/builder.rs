@@ -13,8 +13,9 @@ use crate::error::PoolError;
 use crate::helper::{self, Helper};
 use crate::pin::{Pin, Pinned, Place};
 use crate::pool::Pool;
-use crate::shared::{PanicHandler, Shared, Started};
+use crate::shared::{HelperWork, NodeWork, PanicHandler, Shared, Started};
 use crate::spread::{one_per_core_first, spread};
+use crate::storage::OwnPages;
 use crate::sync;
 use crate::worker::Worker;
 
@@ -183,7 +184,8 @@ impl PoolBuilder {
         if wanted > MAX_HELPERS {
             return Err(PoolError::TooManyHelpers { wanted, max: MAX_HELPERS });
         }
-        let mut plans = Vec::with_capacity(wanted);
+        let mut plans: Vec<Plan> = Vec::with_capacity(wanted);
+        let used = counts.iter().filter(|&&count| count > 0).count();
         for ((node, cpus), count) in nodes.into_iter().zip(counts) {
             let singly = one_per_core_first(topology, &cpus);
             let places = singly.into_iter().cycle().map(|cpu| match self.pin {
@@ -191,7 +193,12 @@ impl PoolBuilder {
                 Pin::Cpu => Place::Cpu(cpu),
                 Pin::None => Place::Anywhere,
             });
-            plans.extend(places.take(count).map(|place| Plan { node, place }));
+            plans.extend(places.take(count).enumerate().map(|(index, place)| Plan {
+                node,
+                place,
+                first: index == 0,
+                nodes: used,
+            }));
         }
         Ok(plans)
     }
@@ -243,6 +250,10 @@ impl fmt::Debug for PoolBuilder {
 struct Plan {
     node: NodeId,
     place: Place,
+    /// Whether it is the first of its node.
+    first: bool,
+    /// How many nodes the pool has.
+    nodes: usize,
 }
 
 /// Returns every node with its CPUs; CPUs that no node names go to the first node that has CPUs, else to the first.
@@ -313,12 +324,16 @@ fn live(
     shared: &mpsc::Receiver<Arc<Shared>>,
 ) {
     let pinned = plan.place.pin_current();
-    // Made here, so that its memory is first touched on the helper's node.
+    // Made here, so that their memory is first touched on the helper's node.
     let deque = Deque::new();
+    let work = OwnPages::new(HelperWork::new(plan.nodes));
+    let node_work = plan.first.then(|| OwnPages::new(NodeWork::default()));
     let started = Started {
         helper: Helper { index, node: plan.node, pinned },
         thread: sync::current(),
         stealer: deque.stealer(),
+        work,
+        node_work,
     };
     // Where a later helper could not be started, nobody listens any more.
     if report.send(started).is_err() {

@@ -56,11 +56,13 @@ impl Stealer {
     }
 }
 
-impl Injector {
-    pub(crate) fn new() -> Self {
+impl Default for Injector {
+    fn default() -> Self {
         Self(imp::Injector::new())
     }
+}
 
+impl Injector {
     pub(crate) fn push(&self, job: JobRef) {
         self.0.push(job);
     }

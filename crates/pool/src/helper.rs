@@ -66,13 +66,15 @@ pub(crate) fn run(worker: &Worker, helper: usize) {
 fn find(worker: &Worker, helper: usize) -> Option<Work> {
     let shared = worker.shared();
     if let Some(job) = worker.pop() {
+        shared.work[helper].tally.own();
         return Some(Work::Job(job));
     }
     if let Some(call) = shared.accept(worker.node, helper, Looking::ForAny) {
+        shared.work[helper].tally.call();
         return Some(Work::Call(call));
     }
     let mut rotation = worker.rotation.get();
     let start = rotation.next();
     worker.rotation.set(rotation);
-    shared.steal(worker.node, start).map(Work::Job)
+    shared.steal(worker.node, helper, start).map(Work::Job)
 }

@@ -23,6 +23,7 @@ mod board;
 mod builder;
 mod call;
 mod completion;
+mod counters;
 mod deque;
 mod error;
 mod helper;
@@ -36,15 +37,19 @@ mod shutdown;
 mod sleep;
 mod spread;
 mod steal;
+mod storage;
 mod sync;
 mod task;
 mod team;
 mod worker;
 
 pub use builder::PoolBuilder;
+pub use counters::Counters;
 pub use error::PoolError;
 pub use helper::Helper;
 pub use pin::{Pin, Pinned};
 pub use pool::Pool;
+#[doc(hidden)]
+pub use storage::Storage;
 pub use task::Scope;
 pub use team::{Member, Team};

@@ -9,11 +9,13 @@ use firsttouch_topology::{NodeId, Topology};
 
 use crate::builder::PoolBuilder;
 use crate::call::Arrival;
+use crate::counters::Counters;
 use crate::error::PoolError;
 use crate::helper::Helper;
 use crate::panic::{catch, discard};
 use crate::pin::KeptCaller;
 use crate::shared::Shared;
+use crate::storage::Storage;
 use crate::sync::UnsafeCell;
 use crate::task::{self, Scope};
 use crate::team::{Ask, Member, Team, fork};
@@ -83,6 +85,28 @@ impl Pool {
     /// Visits the nodes that have helpers, ascending by number, with how many each has.
     pub fn nodes(&self) -> impl Iterator<Item = (NodeId, usize)> + '_ {
         self.shared.nodes.iter().map(|node| (node.id, node.helpers.len()))
+    }
+
+    /// Reads what each helper has run so far, by helper index.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = firsttouch_pool::Pool::new()?;
+    /// pool.broadcast(|_| ());
+    /// assert!(pool.counters().iter().all(|counters| counters.calls == 1));
+    /// # Ok::<(), firsttouch_pool::PoolError>(())
+    /// ```
+    #[must_use]
+    pub fn counters(&self) -> Vec<Counters> {
+        (0..self.shared.helpers.len()).map(|helper| self.shared.counters(helper)).collect()
+    }
+
+    /// Returns where the pool's own structures lie.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn storage(&self) -> Vec<Storage> {
+        self.shared.storage().collect()
     }
 
     /// Returns the helper that the current thread is, if it is one of this pool's.

@@ -10,12 +10,14 @@ use firsttouch_topology::{CpuId, NodeId, Topology};
 use crate::board::{Board, Invitation, Looking};
 use crate::call::CallRef;
 use crate::completion::Completion;
+use crate::counters::{Counters, Tally};
 use crate::deque::{Deque, Injector, Stealer};
 use crate::helper::Helper;
 use crate::panic::{Payload, catch, discard};
 use crate::shutdown::Shutdown;
 use crate::sleep::Sleep;
 use crate::steal::{nearest, rotated, victim_order};
+use crate::storage::{OwnPages, Storage};
 use crate::sync::{Mutex, RwLock, Thread};
 use crate::task::JobRef;
 use crate::worker::wait;
@@ -30,7 +32,9 @@ pub(crate) struct Shared {
     pub(crate) helpers: Box<[Helper]>,
     /// The helpers' threads, to unpark, in the same order.
     threads: Box<[Thread]>,
-    pub(crate) nodes: Box<[CachePadded<NodeWork>]>,
+    pub(crate) nodes: Box<[PoolNode]>,
+    /// What each helper writes, in the same order.
+    pub(crate) work: Box<[Box<OwnPages<HelperWork>>]>,
     pub(crate) sleep: Sleep,
     /// For every node of the machine, the place of the pool's nearest one.
     nearest: Vec<(NodeId, usize)>,
@@ -40,17 +44,29 @@ pub(crate) struct Shared {
     ended: Box<[Completion]>,
 }
 
-/// One node's helpers and their work.
-pub(crate) struct NodeWork {
+/// One node of the pool: its helpers, which stay the same, and their work.
+pub(crate) struct PoolNode {
     pub(crate) id: NodeId,
     /// The places of its helpers in the pool.
     pub(crate) helpers: Range<usize>,
-    pub(crate) board: Board,
-    injector: Injector,
-    stealers: Box<[Stealer]>,
-    guests: Guests,
     /// The pool's nodes in the order in which this one looks for work; itself first.
     victims: Box<[usize]>,
+    stealers: Box<[Stealer]>,
+    pub(crate) work: Box<OwnPages<NodeWork>>,
+}
+
+/// What a node's helpers write, on pages of that node.
+#[derive(Default)]
+pub(crate) struct NodeWork {
+    pub(crate) board: CachePadded<Board>,
+    injector: CachePadded<Injector>,
+    guests: CachePadded<Guests>,
+}
+
+/// What one helper writes and others read, on pages of its node.
+#[derive(Debug)]
+pub(crate) struct HelperWork {
+    pub(crate) tally: Tally,
 }
 
 /// The deques that callers from outside borrow.
@@ -67,6 +83,9 @@ pub(crate) struct Started {
     pub(crate) helper: Helper,
     pub(crate) thread: Thread,
     pub(crate) stealer: Stealer,
+    pub(crate) work: Box<OwnPages<HelperWork>>,
+    /// Made by the first helper of each node.
+    pub(crate) node_work: Option<Box<OwnPages<NodeWork>>>,
 }
 
 impl Shared {
@@ -81,24 +100,26 @@ impl Shared {
         let mut nodes = Vec::with_capacity(ids.len());
         let mut helpers = Vec::with_capacity(started.len());
         let mut threads = Vec::with_capacity(started.len());
+        let mut work = Vec::with_capacity(started.len());
         let mut started = started.into_iter().peekable();
         for &id in &ids {
             let first = helpers.len();
             let mut stealers = Vec::new();
+            let mut node_work = None;
             while let Some(next) = started.next_if(|started| started.helper.node == id) {
                 helpers.push(next.helper);
                 threads.push(next.thread);
                 stealers.push(next.stealer);
+                work.push(next.work);
+                node_work = node_work.or(next.node_work);
             }
-            nodes.push(CachePadded::new(NodeWork {
+            nodes.push(PoolNode {
                 id,
                 helpers: first..helpers.len(),
-                board: Board::default(),
-                injector: Injector::new(),
-                stealers: stealers.into(),
-                guests: Guests::default(),
                 victims: victim_order(&ids, &topology.nodes_by_distance(id)),
-            }));
+                stealers: stealers.into(),
+                work: node_work.unwrap_or_else(|| OwnPages::new(NodeWork::default())),
+            });
         }
         Self {
             nearest: nearest(&topology, &ids),
@@ -108,6 +129,7 @@ impl Shared {
             helpers: helpers.into(),
             threads: threads.into(),
             nodes: nodes.into(),
+            work: work.into(),
             panic_handler,
             shutdown: Shutdown::new(),
         }
@@ -139,7 +161,7 @@ impl Shared {
 
     /// Queues a job on a node, and wakes a helper for it.
     pub(crate) fn inject(&self, node: usize, job: JobRef) {
-        self.nodes[node].injector.push(job);
+        self.nodes[node].work.injector.push(job);
         self.wake_one(node);
     }
 
@@ -151,7 +173,7 @@ impl Shared {
     /// Posts an invitation on a node's board, and wakes helpers for it.
     pub(crate) fn invite(&self, node: usize, invitation: Invitation) {
         let Invitation { required, optional, .. } = invitation;
-        self.nodes[node].board.post(invitation);
+        self.nodes[node].work.board.post(invitation);
         let woken = self.sleep.wake_on_node(node, required + optional);
         if woken < required {
             // Helpers that wait for something look at the board, too. Those
@@ -164,14 +186,31 @@ impl Shared {
     /// Accepts an invitation to one of the node's helpers.
     pub(crate) fn accept(&self, node: usize, helper: usize, looking: Looking) -> Option<CallRef> {
         let node = &self.nodes[node];
-        node.board.accept(helper - node.helpers.start, looking)
+        node.work.board.accept(helper - node.helpers.start, looking)
     }
 
     /// Takes a job from the node's injector or deques, else from those of other nodes by distance.
     ///
     /// `start` chooses which deque of a node is tried first.
-    pub(crate) fn steal(&self, node: usize, start: usize) -> Option<JobRef> {
-        self.nodes[node].victims.iter().find_map(|&victim| self.nodes[victim].steal(start))
+    pub(crate) fn steal(&self, node: usize, helper: usize, start: usize) -> Option<JobRef> {
+        let mut victims = self.nodes[node].victims.iter().enumerate();
+        let (distance, job) = victims
+            .find_map(|(distance, &victim)| Some((distance, self.nodes[victim].steal(start)?)))?;
+        self.work[helper].tally.stolen(distance);
+        Some(job)
+    }
+
+    /// Reads what a helper has run, where there is such a helper.
+    pub(crate) fn counters(&self, helper: usize) -> Counters {
+        let victims = &self.nodes[self.place_of_node(helper)].victims;
+        self.work[helper].tally.read(victims.iter().map(|&victim| self.nodes[victim].id))
+    }
+
+    /// Visits the pool's own structures.
+    pub(crate) fn storage(&self) -> impl Iterator<Item = Storage> + '_ {
+        let nodes = self.nodes.iter().map(|node| Storage::of("node", node.id, &node.work));
+        let helpers = self.helpers.iter().zip(&self.work);
+        nodes.chain(helpers.map(|(helper, work)| Storage::of("helper", helper.node, work)))
     }
 
     /// Whether any queue of the pool has a job.
@@ -182,12 +221,12 @@ impl Shared {
     /// Whether an idle helper of the node would find something to do.
     pub(crate) fn has_work_for(&self, node: usize, helper: usize) -> bool {
         let own = &self.nodes[node];
-        own.board.invites(helper - own.helpers.start) || self.has_jobs()
+        own.work.board.invites(helper - own.helpers.start) || self.has_jobs()
     }
 
     /// Takes an unused deque of the node's for a caller from outside.
     pub(crate) fn borrow_deque(&self, node: usize) -> Deque {
-        let guests = &self.nodes[node].guests;
+        let guests = &self.nodes[node].work.guests;
         let free = guests.free.lock().pop();
         free.unwrap_or_else(|| {
             let deque = Deque::new();
@@ -198,7 +237,7 @@ impl Shared {
 
     /// Gives back a deque that is empty again.
     pub(crate) fn return_deque(&self, node: usize, deque: Deque) {
-        self.nodes[node].guests.free.lock().push(deque);
+        self.nodes[node].work.guests.free.lock().push(deque);
     }
 
     /// Hands a panic that no caller waits for to the panic handler.
@@ -240,20 +279,27 @@ impl Shared {
     }
 }
 
-impl NodeWork {
+impl HelperWork {
+    /// Makes it for a helper of a pool of so many nodes.
+    pub(crate) fn new(nodes: usize) -> Self {
+        Self { tally: Tally::new(nodes) }
+    }
+}
+
+impl PoolNode {
     fn steal(&self, start: usize) -> Option<JobRef> {
         let steal = |stealers: &[Stealer]| {
             rotated(stealers.len(), start).find_map(|victim| stealers[victim].steal())
         };
-        self.injector
-            .steal()
-            .or_else(|| steal(&self.stealers))
-            .or_else(|| steal(&self.guests.stealers.read()))
+        let injected = self.work.injector.steal();
+        let own = || steal(&self.stealers);
+        injected.or_else(own).or_else(|| steal(&self.work.guests.stealers.read()))
     }
 
     fn has_jobs(&self) -> bool {
         let any = |stealers: &[Stealer]| stealers.iter().any(|stealer| !stealer.is_empty());
-        !self.injector.is_empty() || any(&self.stealers) || any(&self.guests.stealers.read())
+        let NodeWork { injector, guests, .. } = &**self.work;
+        !injector.is_empty() || any(&self.stealers) || any(&guests.stealers.read())
     }
 }
 

@@ -149,7 +149,8 @@ pub(crate) fn fork(
     if let Err(payload) = catch(own) {
         call.keep_panic(payload);
     }
-    let withdrawn: usize = asks.map(|ask| shared.nodes[ask.node].board.withdraw(reference)).sum();
+    let withdrawn: usize =
+        asks.map(|ask| shared.nodes[ask.node].work.board.withdraw(reference)).sum();
     if call.parts.owner_done(1 + withdrawn) == Remaining::Others {
         wait(call.parts.done(), || false);
     }

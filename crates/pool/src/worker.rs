@@ -123,6 +123,7 @@ impl Worker {
         let Some(call) = self.shared.accept(self.node, helper, Looking::ForRequired) else {
             return false;
         };
+        self.shared.work[helper].tally.call();
         let _frame = self.enter(NO_SCOPE);
         // SAFETY: [part] it comes from a board.
         unsafe { call.take_part(helper) };

@@ -14,7 +14,8 @@ use super::check;
 use crate::deque::Deque;
 use crate::helper::{self, Helper};
 use crate::pin::Pinned;
-use crate::shared::{Shared, Started};
+use crate::shared::{HelperWork, Shared, Started};
+use crate::storage::OwnPages;
 use crate::sync::Thread;
 use crate::task;
 use crate::team::{Ask, fork};
@@ -43,6 +44,8 @@ impl Model {
             helper: Helper { index, node: NodeId::new(nodes[index]), pinned: Pinned::None },
             thread: Thread::default(),
             stealer: deque.stealer(),
+            work: OwnPages::new(HelperWork::new(2)),
+            node_work: None,
         };
         let started: Vec<_> = deques.iter().enumerate().map(start).collect();
         let handles: Vec<_> = started.iter().map(|started| started.thread.clone()).collect();
