@@ -62,6 +62,36 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! **Loops and reductions.** [`for_each_index`] and [`for_each_chunk`] run over a
+//! range, [`for_each_mut`] and [`for_each_chunk_mut`] over a slice, and
+//! [`reduce`] makes one value of a range; [`reduce_deterministic`] makes the
+//! same one, to the bit, on any number of threads. [`Loop`] has their options,
+//! OpenMP's [`Schedule`]s among them.
+//!
+//! ```
+//! use firsttouch::{Location, Loop, Pool};
+//!
+//! let pool = Pool::new()?;
+//! // Each node's helpers touch the same part first, and use it later.
+//! let spread = Loop::new().location(Location::Spread).align(512).min_chunk(4096);
+//! let (x, mut y) = (vec![2.0; 1 << 16], vec![1.0; 1 << 16]);
+//! spread.for_each_chunk_mut(&pool, &mut y, |start, y| {
+//!     for (y, x) in y.iter_mut().zip(&x[start..]) {
+//!         *y += 3.0 * x;
+//!     }
+//! })?;
+//! let add = |left, right| left + right;
+//! let sum = spread.reduce_deterministic(
+//!     &pool,
+//!     0..y.len(),
+//!     || 0.0,
+//!     |sum, part| y[part].iter().fold(sum, |sum, y| sum + y),
+//!     add,
+//! )?;
+//! assert_eq!(sum, 7.0 * 65_536.0);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! **Jobs.** A [`Job`] runs any function over a range, with padata's words
 //! (`align`, `min_chunk`, `max_threads`), each node's part by that node's helpers.
 //!
@@ -98,8 +128,9 @@ pub use firsttouch_pool as pool;
 pub use firsttouch_topology as topology;
 
 pub use firsttouch_job::{
-    Binding, Chunk, InitPages, InitReport, Job, JobError, JobReport, Location, NodeReport,
-    PageInit, Placement, Plan, PlanError, PolicyUse, Steal,
+    Binding, Chunk, InitPages, InitReport, Job, JobError, JobReport, Location, Loop, NodeReport,
+    PageInit, Placement, Plan, PlanError, PolicyUse, Schedule, Steal, for_each_chunk,
+    for_each_chunk_mut, for_each_index, for_each_mut, reduce, reduce_deterministic,
 };
 pub use firsttouch_memory::{
     HugePageSize, MemoryError, PageSize, Pod, Policy, Region, RegionBuilder, Residency,

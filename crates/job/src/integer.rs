@@ -32,6 +32,9 @@ pub trait Unsigned:
     /// Returns the sum, or `None` where the type cannot hold it.
     fn checked_add(self, other: Self) -> Option<Self>;
 
+    /// Returns the difference, or `None` where it is less than 0.
+    fn checked_sub(self, other: Self) -> Option<Self>;
+
     /// Returns the value in the widest type, for messages.
     fn to_u128(self) -> u128;
 
@@ -48,6 +51,10 @@ macro_rules! unsigned {
 
             fn checked_add(self, other: Self) -> Option<Self> {
                 <$int>::checked_add(self, other)
+            }
+
+            fn checked_sub(self, other: Self) -> Option<Self> {
+                <$int>::checked_sub(self, other)
             }
 
             fn to_u128(self) -> u128 {

@@ -1,30 +1,37 @@
 //! A job: its builder, and how it is made ready to run.
 
 pub(crate) mod counter;
-mod run;
+pub(crate) mod help;
+pub(crate) mod run;
 pub(crate) mod seats;
 pub(crate) mod sites;
+mod tally;
+pub(crate) mod work;
 
 use std::convert::Infallible;
 use std::num::NonZeroUsize;
-use std::ops::Range;
+use std::sync::Mutex;
 use std::time::Instant;
 
 use firsttouch_pool::Pool;
+use firsttouch_topology::NodeId;
 
-use self::counter::Counter;
-use self::run::{Running, Work};
-use self::seats::{Demand, Limits};
+use self::help::Help;
+use self::run::Running;
 use self::sites::Sites;
-use crate::location::parts::{self, Share};
-use crate::{Chunk, JobError, JobReport, Location, Plan, PlanError, Steal};
+use self::tally::{Tallies, ThreadTallies};
+use crate::location::parts::Share;
+use crate::options::Options;
+use crate::schedule::Cut;
+use crate::sync::lock;
+use crate::{Chunk, JobError, JobReport, Location, PlanError, Steal};
 
 /// A job over a range: a closure is run on every chunk of it, by the caller and a pool's helpers.
 ///
 /// The words and the chunking are those of the kernel's multithreaded jobs
 /// (`struct padata_mt_job` in `include/linux/padata.h`), the parts per node
 /// those of its predecessor ktask. The range counts in units of the job's
-/// own: bytes, elements, rows. [`Plan`] says how it is cut.
+/// own: bytes, elements, rows. [`Plan`](crate::Plan) says how it is cut.
 ///
 /// The caller works too. A job that is worth one thread is a plain call: the
 /// closure gets each part whole, and nobody is woken. Each node's chunks come
@@ -61,12 +68,7 @@ use crate::{Chunk, JobError, JobReport, Location, Plan, PlanError, Steal};
 pub struct Job {
     start: usize,
     size: usize,
-    align: usize,
-    min_chunk: usize,
-    max_threads: Option<NonZeroUsize>,
-    max_threads_per_node: Option<NonZeroUsize>,
-    location: Location,
-    steal: Steal,
+    options: Options,
 }
 
 /// Why a job stopped before its end.
@@ -87,27 +89,18 @@ impl<E> From<PlanError> for Stopped<E> {
 impl Job {
     /// Starts a job over the range of `size` units from `start`.
     pub fn new(start: usize, size: usize) -> Self {
-        Self {
-            start,
-            size,
-            align: 1,
-            min_chunk: 0,
-            max_threads: None,
-            max_threads_per_node: None,
-            location: Location::default(),
-            steal: Steal::default(),
-        }
+        Self { start, size, options: Options::new(Cut::KERNEL) }
     }
 
     /// Sets what chunk boundaries are multiples of, counted from 0; the job's own start and end excepted. Default: 1.
     pub fn align(mut self, align: usize) -> Self {
-        self.align = align;
+        self.options.align = align;
         self
     }
 
     /// Sets the least work worth one thread. Default: 0, which is no minimum.
     pub fn min_chunk(mut self, min_chunk: usize) -> Self {
-        self.min_chunk = min_chunk;
+        self.options.min_chunk = min_chunk;
         self
     }
 
@@ -116,25 +109,25 @@ impl Job {
     /// The caller stands in for a helper of the node it is on, so that no CPU
     /// has two threads; a number above the pool's helpers adds the caller to them.
     pub fn max_threads(mut self, n: NonZeroUsize) -> Self {
-        self.max_threads = Some(n);
+        self.options.max_threads = Some(n);
         self
     }
 
     /// Sets the most threads on each node, the caller included. Default: no limit.
     pub fn max_threads_per_node(mut self, n: NonZeroUsize) -> Self {
-        self.max_threads_per_node = Some(n);
+        self.options.max_threads_per_node = Some(n);
         self
     }
 
     /// Sets where the range lives. Default: [`Location::Anywhere`].
     pub fn location(mut self, location: Location) -> Self {
-        self.location = location;
+        self.options.location = location;
         self
     }
 
     /// Sets whether threads take chunks of other nodes. Default: [`Steal::Anywhere`].
     pub fn steal(mut self, steal: Steal) -> Self {
-        self.steal = steal;
+        self.options.steal = steal;
         self
     }
 
@@ -176,10 +169,10 @@ impl Job {
         finish: impl Fn(S) + Sync,
     ) -> Result<JobReport, Stopped<E>> {
         // Checks the range and the numbers, whatever the parts are.
-        let whole = self.builder(self.start, self.size, usize::MAX).build()?;
+        let whole = self.options.builder(self.start, self.size, usize::MAX).build()?;
         let sites = Sites::of(pool);
-        let shares = self.shares(whole.range(), whole.threads(), &sites).map_err(Stopped::Job)?;
-        self.try_run_shares(pool, &sites, &shares, state, chunk, finish)
+        let shares = self.options.shares(whole.range(), whole.threads(), &sites);
+        self.try_run_shares(pool, &sites, &shares.map_err(Stopped::Job)?, state, chunk, finish)
     }
 
     /// As [`try_run`](Self::try_run), over shares that the caller answers for.
@@ -193,86 +186,66 @@ impl Job {
         finish: impl Fn(S) + Sync,
     ) -> Result<JobReport, Stopped<E>> {
         let started = Instant::now();
-        let threads = self.max_threads.map_or(sites.helpers(), NonZeroUsize::get);
-        let size: usize = shares.iter().map(Share::size).sum();
-        let limits = Limits {
-            threads,
-            per_site: self.most_per_node(),
-            worth: self.plan(0..size, threads)?.threads(),
-            steal: self.steal,
-        };
-        let demands = shares.iter().map(|share| {
-            let worth = self.plan(0..share.size(), threads)?.threads().max(1);
-            Ok(sites.demand(share, worth))
-        });
-        let demands: Vec<Demand> = demands.collect::<Result<_, PlanError>>()?;
-        let caller = sites.caller(shares, &demands);
-        let seating = seats::seat(&demands, &sites.helper_counts(), &caller, limits);
-        let alone = seating.total() <= 1;
-        let work = shares.iter().zip(&demands).zip(&seating.threads);
-        let work = work.map(|((share, demand), &threads)| {
-            let size = share.size();
-            let plans = share.ranges.iter().map(|range| {
-                // Each range has threads in proportion, so that all have chunks of a size.
-                let part = threads as u128 * range.len() as u128 / size as u128;
-                let plan = self.plan(range.clone(), (part as usize).max(1))?;
-                Ok(if alone { plan.whole() } else { plan })
-            });
-            let plans = plans.collect::<Result<_, PlanError>>()?;
-            let writers = demand.serving.first().filter(|_| !alone);
-            let counter = Counter::on(writers.and_then(|&site| sites.writing_node(site)));
-            Ok(Work::new(share.node, size, plans, sites.topology(), counter))
-        });
-        let work: Vec<Work<'_>> = work.collect::<Result<_, PlanError>>()?;
-        let running = Running::new(self, started, sites, &demands, work, &seating);
-        running.run(pool, state, chunk, finish).map_err(Stopped::Chunk)
-    }
-
-    /// The job's range as one share per node.
-    fn shares(
-        &self,
-        range: Range<usize>,
-        worth: usize,
-        sites: &Sites<'_>,
-    ) -> Result<Vec<Share>, JobError> {
-        match &self.location {
-            Location::Anywhere => Ok(parts::anywhere(range)),
-            Location::PerNode(parts) => {
-                parts::check(&range, parts, sites.topology())?;
-                Ok(parts::by_node(parts.iter().cloned()))
+        let running = self.options.ready(sites, shares)?;
+        let span = self.span(&running);
+        let _entered = span.enter();
+        let error = Mutex::new(None);
+        let tallies = Tallies::default();
+        running.run(pool, Help::default(), |thread| {
+            let mut own = None;
+            let mut tally = ThreadTallies::new(shares.len());
+            loop {
+                let spot = thread.look();
+                let Some((share, range)) = thread.take() else { break };
+                tally.look_for_move(pool.current_helper(), &spot);
+                let work = &running.work()[share];
+                let next = Chunk {
+                    start: range.start,
+                    end: range.end,
+                    node: work.node,
+                    cpu: spot.cpu,
+                    cpu_node: spot.cpu_node,
+                    local: work.is_local(spot.cpu),
+                };
+                tracing::trace!(
+                    parent: &span,
+                    node = next.node.map(NodeId::os_index),
+                    cpu = next.cpu.os_index(),
+                    start = next.start,
+                    end = next.end,
+                    "chunk"
+                );
+                if let Err(failure) = chunk(own.get_or_insert_with(&state), &next) {
+                    running.close();
+                    lock(&error).get_or_insert(failure);
+                    break;
+                }
+                tally.count(share, next.local, started.elapsed());
             }
-            Location::Spread => {
-                let threads = self.max_threads.map_or(worth, |most| worth.min(most.get()));
-                let used = sites.nearest_to_caller(threads.max(1));
-                let weights: Vec<_> = used.iter().map(|&(_, helpers)| helpers as u128).collect();
-                let pieces = parts::in_proportion(range, self.align, &weights);
-                Ok(parts::by_node(used.iter().map(|&(node, _)| node).zip(pieces)))
-            }
-        }
+            own.map(&finish);
+            tallies.add(&tally);
+        });
+        let error = lock(&error).take();
+        error.map_or_else(
+            || Ok(tallies.report(&running, started)),
+            |error| Err(Stopped::Chunk(error)),
+        )
     }
 
-    fn plan(&self, range: Range<usize>, threads: usize) -> Result<Plan<usize>, PlanError> {
-        self.builder(range.start, range.len(), threads).build()
-    }
-
-    fn builder(&self, start: usize, size: usize, threads: usize) -> crate::PlanBuilder<usize> {
-        let builder = Plan::builder(start, size).align(self.align);
-        builder.min_chunk(self.min_chunk).max_threads(threads)
+    fn span(&self, running: &Running<'_>) -> tracing::Span {
+        let chunks: usize = running.work().iter().map(|work| work.chunks()).sum();
+        let threads = running.threads();
+        tracing::debug_span!("job", start = self.start, size = self.size, chunks, threads)
     }
 
     /// The most threads, where the caller set them.
     pub(crate) fn most_threads(&self) -> Option<NonZeroUsize> {
-        self.max_threads
+        self.options.max_threads
     }
 
     /// The most threads on one node.
     pub(crate) fn most_per_node(&self) -> usize {
-        self.max_threads_per_node.map_or(usize::MAX, NonZeroUsize::get)
-    }
-
-    /// The job's own range, for its span.
-    fn range(&self) -> (usize, usize) {
-        (self.start, self.size)
+        self.options.most_per_node()
     }
 }
 

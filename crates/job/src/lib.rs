@@ -1,4 +1,4 @@
-//! Jobs over ranges, split by node and run by each node's helpers; page initialisation first.
+//! Jobs and loops over ranges, split by node and run by each node's helpers; page initialisation first.
 //!
 //! [`Job`] runs a closure over a range on the caller and a pool's helpers,
 //! with the words and the chunking of the Linux kernel's multithreaded jobs
@@ -6,6 +6,11 @@
 //! `max_threads`. Beyond these a range can live on nodes, one part each, as
 //! with padata's predecessor ktask; each node's threads then run that node's
 //! chunks, and the report says how many did. [`Plan`] is the arithmetic alone.
+//!
+//! [`Loop`] runs parallel loops and reductions where no report is wanted and
+//! every nanosecond is: over ranges and slices, with OpenMP's [`Schedule`]s.
+//! [`for_each_index`], [`for_each_chunk_mut`], [`reduce`] and the like are
+//! loops with the defaults.
 //!
 //! [`PageInit`] is the job that padata was written for, in user space: it
 //! initialises a [`Region`](firsttouch_memory::Region) so that each page lies
@@ -34,14 +39,19 @@
 //! ```
 
 mod chunk;
+mod claims;
 mod cursor;
 mod error;
 mod init;
 mod integer;
 mod job;
 mod location;
+mod loops;
+mod options;
 mod plan;
 mod report;
+mod schedule;
+mod sync;
 #[cfg(test)]
 mod testing;
 
@@ -51,5 +61,10 @@ pub use init::{Binding, InitPages, InitReport, PageInit, Placement, PolicyUse};
 pub use integer::Unsigned;
 pub use job::Job;
 pub use location::{Location, Steal};
+pub use loops::{
+    Loop, for_each_chunk, for_each_chunk_mut, for_each_index, for_each_mut, reduce,
+    reduce_deterministic,
+};
 pub use plan::{Chunks, LOAD_BALANCE_FACTOR, Plan, PlanBuilder, PlanError};
 pub use report::{JobReport, NodeReport};
+pub use schedule::Schedule;

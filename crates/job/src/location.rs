@@ -1,4 +1,4 @@
-//! Where a job's range lives, and who may run which part of it.
+//! Where the range of a job or loop lives, and who may run which part of it.
 
 pub(crate) mod parts;
 
@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use firsttouch_topology::NodeId;
 
-/// Where a job's range lives.
+/// Where the range of a job or loop lives.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Location {

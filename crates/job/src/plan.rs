@@ -12,6 +12,9 @@
 //! 1. [`threads_worth`]: how many threads the range is worth.
 //! 2. [`chunk_units`]: the least chunk, in units of `align`.
 //! 3. [`Plan::cut`]: where the boundaries lie.
+//!
+//! Loops with a schedule of their own differ in the second step alone: a
+//! [`Grain`] says what decides the length of a chunk.
 
 use std::iter::FusedIterator;
 use std::ops::Range;
@@ -76,7 +79,8 @@ impl<T: Unsigned> Plan<T> {
     /// Starts a plan of the range of `size` units from `start`.
     pub fn builder(start: T, size: T) -> PlanBuilder<T> {
         let one = T::from(1);
-        PlanBuilder { start, size, align: one, min_chunk: T::from(0), max_threads: T::MAX }
+        let grain = Grain::Balanced;
+        PlanBuilder { start, size, align: one, min_chunk: T::from(0), max_threads: T::MAX, grain }
     }
 
     /// Returns how many threads the range is worth; never more than [`chunks`](Self::chunks).
@@ -99,6 +103,7 @@ impl<T: Unsigned> Plan<T> {
 
     /// Returns one chunk, never empty; `None` past the last. Takes the same time for any index.
     #[must_use]
+    #[inline]
     pub fn chunk(&self, index: T) -> Option<Range<T>> {
         if index >= self.chunks {
             return None;
@@ -109,6 +114,25 @@ impl<T: Unsigned> Plan<T> {
         Some(start..end)
     }
 
+    /// Returns neighbouring chunks as one range; `None` where there are none, or one is past the last.
+    pub(crate) fn span(&self, indices: Range<T>) -> Option<Range<T>> {
+        let last = indices.end.checked_sub(T::from(1)).filter(|&last| indices.start <= last)?;
+        Some(self.chunk(indices.start)?.start..self.chunk(last)?.end)
+    }
+
+    /// Returns the first chunk that begins at or after a unit of the range; the number of chunks where none does.
+    pub(crate) fn first_from(&self, unit: T) -> T {
+        let (mut low, mut high) = (T::from(0), self.chunks);
+        while low < high {
+            let middle = low + (high - low) / T::from(2);
+            match self.chunk(middle) {
+                Some(chunk) if chunk.start < unit => low = middle + T::from(1),
+                _ => high = middle,
+            }
+        }
+        low
+    }
+
     /// Visits the chunks in order.
     #[must_use]
     pub fn iter(&self) -> Chunks<'_, T> {
@@ -116,14 +140,23 @@ impl<T: Unsigned> Plan<T> {
     }
 
     /// The same range as one chunk for one thread.
+    #[inline]
     pub(crate) fn whole(&self) -> Self {
         Self::cut(self.start, self.end - self.start, self.align, T::MAX, T::from(1))
+    }
+
+    /// The first `size` units, dealt to so many threads in one chunk each; not zero threads.
+    #[inline]
+    pub(crate) fn dealt(size: T, threads: T) -> Self {
+        let (zero, one) = (T::from(0), T::from(1));
+        Self::cut_into(zero, size, one, most_chunks(size, one, one).min(threads), threads)
     }
 
     /// Where chunk `index` begins, for every chunk but the first.
     ///
     /// Nothing overflows: the unit lies strictly inside of the range, so the
     /// product is less than `end`.
+    #[inline]
     fn boundary(&self, index: T) -> T {
         let unit = self.first_unit + index * self.units_each + index.min(self.longer);
         unit * self.align
@@ -136,9 +169,15 @@ impl<T: Unsigned> Plan<T> {
     /// of the latter, and a range shorter than `align` is one chunk even where
     /// it lies across a multiple.
     fn cut(start: T, size: T, align: T, least: T, threads: T) -> Self {
-        let (zero, one) = (T::from(0), T::from(1));
+        Self::cut_into(start, size, align, most_chunks(size, align, least), threads)
+    }
+
+    /// Cuts into so many chunks: at least one, at most the multiples of `align` that the range touches.
+    #[inline]
+    fn cut_into(start: T, size: T, align: T, chunks: T, threads: T) -> Self {
+        let zero = T::from(0);
         let end = start + size;
-        let first_unit = start / align;
+        let first_unit = quotient(start, align);
         if size == zero {
             let (units_each, longer) = (zero, zero);
             return Self {
@@ -153,14 +192,14 @@ impl<T: Unsigned> Plan<T> {
             };
         }
         let units = div_ceil(end, align) - first_unit;
-        let chunks = (size / align / least).max(one);
+        let units_each = quotient(units, chunks);
         Self {
             start,
             end,
             align,
             first_unit,
-            units_each: units / chunks,
-            longer: units % chunks,
+            units_each,
+            longer: units - units_each * chunks,
             chunks,
             threads: threads.min(chunks),
         }
@@ -185,6 +224,22 @@ pub struct PlanBuilder<T> {
     align: T,
     min_chunk: T,
     max_threads: T,
+    grain: Grain<T>,
+}
+
+/// What decides how long a chunk is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Grain<T> {
+    /// A thread's share over [`LOAD_BALANCE_FACTOR`], and at least `min_chunk`.
+    Balanced,
+    /// One chunk for each thread.
+    PerThread,
+    /// As [`Balanced`](Self::Balanced) for so many threads, whatever the number that runs; not zero.
+    BalancedFor(T),
+    /// As short as this allows, whatever the threads; not zero.
+    AtLeast(T),
+    /// As long as this allows, rounded up to `align`, whatever the threads; not zero.
+    AtMost(T),
 }
 
 impl<T: Unsigned> PlanBuilder<T> {
@@ -206,13 +261,19 @@ impl<T: Unsigned> PlanBuilder<T> {
         self
     }
 
+    /// Sets what decides how long a chunk is. Default: [`Grain::Balanced`].
+    pub(crate) fn grain(mut self, grain: Grain<T>) -> Self {
+        self.grain = grain;
+        self
+    }
+
     /// Cuts the range.
     ///
     /// # Errors
     ///
     /// Where `align` or `max_threads` is 0, or `start + size` is more than the type holds.
     pub fn build(self) -> Result<Plan<T>, PlanError> {
-        let Self { start, size, align, min_chunk, max_threads } = self;
+        let Self { start, size, align, min_chunk, max_threads, grain } = self;
         let zero = T::from(0);
         if align == zero {
             return Err(PlanError::ZeroAlign);
@@ -220,33 +281,68 @@ impl<T: Unsigned> PlanBuilder<T> {
         if max_threads == zero {
             return Err(PlanError::ZeroThreads);
         }
+        if matches!(grain, Grain::AtLeast(length) | Grain::AtMost(length) if length == zero) {
+            return Err(PlanError::ZeroChunk);
+        }
         if start.checked_add(size).is_none() {
             let (start, size, max) = (start.to_u128(), size.to_u128(), T::MAX.to_u128());
             return Err(PlanError::TooLong { start, size, max });
         }
         let threads = threads_worth(size, align, min_chunk, max_threads);
-        let least = chunk_units(size, align, min_chunk, threads);
+        let least = match grain {
+            Grain::Balanced => chunk_units(size, align, min_chunk, threads),
+            Grain::BalancedFor(threads) => chunk_units(size, align, min_chunk, threads),
+            Grain::AtLeast(length) => div_ceil(length, align),
+            Grain::PerThread => {
+                let least = div_ceil(min_chunk.max(T::from(1)), align);
+                let chunks = most_chunks(size, align, least).min(threads);
+                return Ok(Plan::cut_into(start, size, align, chunks, threads));
+            }
+            Grain::AtMost(length) => {
+                let units = div_ceil(start + size, align) - quotient(start, align);
+                let chunks = div_ceil(units, div_ceil(length, align));
+                return Ok(Plan::cut_into(start, size, align, chunks, threads));
+            }
+        };
         Ok(Plan::cut(start, size, align, least, threads))
     }
 }
 
 /// How many threads a range is worth: at least one, at most `max_threads`.
+#[inline]
 fn threads_worth<T: Unsigned>(size: T, align: T, min_chunk: T, max_threads: T) -> T {
-    (size / min_chunk.max(align)).max(T::from(1)).min(max_threads)
+    quotient(size, min_chunk.max(align)).max(T::from(1)).min(max_threads)
 }
 
 /// The least chunk in units of `align`: at least one.
 ///
 /// Divides twice where the kernel divides by a product, which is the same
 /// number and cannot overflow.
+#[inline]
 fn chunk_units<T: Unsigned>(size: T, align: T, min_chunk: T, threads: T) -> T {
     let share = size / threads / T::from(LOAD_BALANCE_FACTOR);
     div_ceil(share.max(min_chunk).max(T::from(1)), align)
 }
 
+/// The most chunks of at least `least` units of `align`: at least one.
+#[inline]
+fn most_chunks<T: Unsigned>(size: T, align: T, least: T) -> T {
+    quotient(quotient(size, align), least).max(T::from(1))
+}
+
+/// The quotient. A division takes longer than all else in a plan, and most divisors are 1.
+#[inline]
+fn quotient<T: Unsigned>(dividend: T, divisor: T) -> T {
+    if divisor == T::from(1) { dividend } else { dividend / divisor }
+}
+
 /// The quotient rounded up, for any dividend up to the type's maximum.
+#[inline]
 fn div_ceil<T: Unsigned>(dividend: T, divisor: T) -> T {
     let (zero, one) = (T::from(0), T::from(1));
+    if divisor == one {
+        return dividend;
+    }
     let more = if dividend % divisor == zero { zero } else { one };
     dividend / divisor + more
 }
@@ -297,6 +393,9 @@ pub enum PlanError {
     /// `align` is 0.
     #[error("align is 0; boundaries are multiples of align, and 1 allows any")]
     ZeroAlign,
+    /// A schedule's chunk is 0 units long.
+    #[error("the schedule's chunk is 0 units; 1 is the least")]
+    ZeroChunk,
     /// `max_threads` is 0.
     #[error("max_threads is 0; the caller counts as one of them, so 1 is the least")]
     ZeroThreads,

@@ -75,6 +75,11 @@ pub(crate) fn with_cpu_only_node() -> Machine {
     ])
 }
 
+/// One node of one CPU: the first of most real machines.
+pub(crate) fn one_node() -> Machine {
+    machine(&[TestNode { number: 0, cpus: "0", memory_mib: 1024, distances: "10" }])
+}
+
 /// Two nodes of one CPU each: the first two of most real machines.
 pub(crate) fn two_nodes() -> Machine {
     machine(&[

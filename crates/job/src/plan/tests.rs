@@ -165,6 +165,110 @@ fn u8_every_combination_gives_a_plan_that_holds() {
     }
 }
 
+/// Cuts `size` units from `start` by a grain, for up to `threads` threads.
+fn by_grain<T: Unsigned>(start: T, size: T, align: T, grain: Grain<T>, threads: T) -> Plan<T> {
+    let builder = Plan::builder(start, size).align(align).grain(grain);
+    builder.max_threads(threads).build().expect("the numbers are in bounds")
+}
+
+#[test]
+fn u8_every_grain_covers_in_order_aligned_balanced_and_within_its_bound() {
+    for start in [0, 1, 7, 8, 100, 200, 250, 255] {
+        for size in 0..=(u8::MAX - start) {
+            for align in [1, 2, 3, 8, 100, 255] {
+                // The units of align that the range touches.
+                let units = div_ceil(start + size, align) - start / align;
+                for number in (1..=20).chain([100, 254, 255]) {
+                    let plan = by_grain(start, size, align, Grain::AtMost(number), 9);
+                    check_cut(&plan, start, size, align, 1);
+                    let longest = number.div_ceil(align);
+                    let unit = |chunk: &Range<u8>| div_ceil(chunk.end, align) - chunk.start / align;
+                    assert!(plan.iter().all(|chunk| unit(&chunk) <= longest), "{plan:?}");
+                    let fewest = if size == 0 { 0 } else { units.div_ceil(longest) };
+                    assert_eq!(plan.chunks(), fewest);
+
+                    let plan = by_grain(start, size, align, Grain::AtLeast(number), 9);
+                    check_cut(&plan, start, size, align, number.div_ceil(align));
+
+                    let plan = by_grain(start, size, align, Grain::PerThread, number);
+                    check_cut(&plan, start, size, align, 1);
+                    assert!(plan.chunks() <= number && plan.threads() == plan.chunks());
+                    let most = (size / align).clamp(size.min(1), number);
+                    assert_eq!(plan.chunks(), most, "as many as there is work for: {plan:?}");
+                }
+            }
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_cut_for_a_fixed_number_of_threads_knows_no_other(
+        start in 0_u64..100,
+        size in 0_u64..1_000_000,
+        align in 1_u64..100,
+        min_chunk in 0_u64..10_000,
+        threads in 1_u64..600,
+    ) {
+        let cut = |threads| {
+            let builder = Plan::builder(start, size).align(align).min_chunk(min_chunk);
+            let plan = builder.max_threads(threads).grain(Grain::BalancedFor(256)).build();
+            plan.map(|plan| plan.iter().collect::<Vec<_>>())
+        };
+        let chunks = cut(threads)?;
+        prop_assert!(chunks.len() <= 2047);
+        prop_assert_eq!(chunks, cut(1)?);
+    }
+
+    #[test]
+    fn neighbours_span_what_they_cover_and_a_unit_finds_the_first_chunk_from_it(
+        start in 0_u64..100,
+        size in 1_u64..10_000,
+        align in 1_u64..50,
+        picks in (any::<prop::sample::Index>(), any::<prop::sample::Index>()),
+    ) {
+        let plan = by_grain(start, size, align, Grain::Balanced, 30);
+        let [a, b] = [picks.0, picks.1].map(|pick| pick.index(plan.chunks() as usize) as u64);
+        let (first, last) = (a.min(b), a.max(b));
+        let span = plan.span(first..last + 1);
+        let ends = plan.chunk(first).zip(plan.chunk(last)).map(|(a, b)| a.start..b.end);
+        prop_assert_eq!(span, ends);
+        prop_assert_eq!(plan.span(first..first), None);
+        prop_assert_eq!(plan.span(first..plan.chunks() + 1), None);
+        for unit in start..=start + size {
+            let found = plan.first_from(unit);
+            let counted = plan.iter().filter(|chunk| chunk.start < unit).count() as u64;
+            prop_assert_eq!(found, counted);
+        }
+    }
+}
+
+#[test]
+fn grains_near_the_maximum_neither_wrap_nor_panic() {
+    let most = u64::MAX;
+    for align in [1, 3, 1 << 40, most] {
+        for length in [1 << 40, most / 2, most] {
+            for grain in [Grain::AtMost(length), Grain::AtLeast(length), Grain::PerThread] {
+                for (start, size) in [(0, most), (1, most - 1), (most - 9, 9), (most, 0)] {
+                    let plan = by_grain(start, size, align, grain, 5);
+                    let first = plan.chunk(0).map_or(start, |chunk| chunk.start);
+                    assert_eq!(first, start);
+                    let last = plan.chunks().checked_sub(1).and_then(|last| plan.chunk(last));
+                    assert_eq!(last.map_or(start, |chunk| chunk.end), start + size);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_grain_of_no_units_is_an_error() {
+    for grain in [Grain::AtMost(0), Grain::AtLeast(0)] {
+        let plan = Plan::builder(0_u64, 9).grain(grain).build();
+        assert_eq!(plan, Err(PlanError::ZeroChunk));
+    }
+}
+
 /// Numbers of every magnitude, the maximum among them.
 macro_rules! any_magnitude {
     ($int:ty) => {

@@ -1,0 +1,165 @@
+//! One share of a run, cut, and the chunks of it that nobody has taken.
+
+use std::ops::Range;
+
+use firsttouch_topology::{CpuId, CpuSet, NodeId, Topology};
+
+use crate::Plan;
+use crate::claims::{Claims, Seat};
+use crate::cursor::Cursor;
+use crate::job::counter::Counter;
+use crate::schedule::Order;
+
+/// One share, cut, with what its chunks are taken from.
+#[derive(Debug)]
+pub(crate) struct Work<'t> {
+    pub(crate) node: Option<NodeId>,
+    /// The CPUs to which the node is local.
+    local_cpus: Option<&'t CpuSet>,
+    /// Units of the share.
+    pub(crate) size: usize,
+    pieces: Pieces,
+    queue: Queue,
+}
+
+/// The ranges of a share; almost always one, which needs no allocation.
+#[derive(Debug)]
+enum Pieces {
+    One(Plan<usize>),
+    Many {
+        plans: Vec<Plan<usize>>,
+        /// Chunks in all plans up to and with each.
+        ends: Vec<usize>,
+    },
+}
+
+/// The chunks that nobody has taken.
+#[derive(Debug)]
+enum Queue {
+    Ascending(Cursor),
+    Guided { cursor: Cursor, threads: usize },
+    OwnFirst(Claims),
+}
+
+impl<'t> Work<'t> {
+    /// A share that lives nowhere in particular.
+    #[inline]
+    pub(crate) fn anywhere(plan: Plan<usize>, order: Order) -> Self {
+        let Range { start, end } = plan.range();
+        let queue = Queue::new(Counter::anywhere(), plan.chunks(), order, plan.threads());
+        let pieces = Pieces::One(plan);
+        Self { node: None, local_cpus: None, size: end - start, pieces, queue }
+    }
+
+    /// A share of several ranges, for so many threads.
+    pub(crate) fn new(
+        node: Option<NodeId>,
+        size: usize,
+        plans: Vec<Plan<usize>>,
+        order: Order,
+        threads: usize,
+        topology: &'t Topology,
+        counter: Counter,
+    ) -> Self {
+        let mut chunks = 0;
+        let ends = plans.iter().map(|plan| {
+            chunks += plan.chunks();
+            chunks
+        });
+        let ends = ends.collect();
+        let local_cpus = node.and_then(|node| topology.node(node)).map(|node| node.local_cpus());
+        let queue = Queue::new(counter, chunks, order, threads);
+        Self { node, local_cpus, size, pieces: Pieces::Many { plans, ends }, queue }
+    }
+
+    /// Chunks of the share.
+    #[inline]
+    pub(crate) fn chunks(&self) -> usize {
+        match &self.pieces {
+            Pieces::One(plan) => plan.chunks(),
+            Pieces::Many { ends, .. } => ends.last().copied().unwrap_or(0),
+        }
+    }
+
+    /// Takes the next range for the thread in a seat; `None` once all are taken.
+    #[inline]
+    pub(crate) fn take(&self, seat: &mut Seat) -> Option<Range<usize>> {
+        match &self.queue {
+            Queue::Ascending(cursor) => self.chunk(cursor.take()?),
+            Queue::OwnFirst(claims) => self.chunk(claims.take(seat)?),
+            Queue::Guided { cursor, threads } => {
+                let chunks = self.chunks();
+                let run = cursor.take_run(|first| {
+                    let (before, plan) = self.piece(first);
+                    let share = (chunks - first) / threads / 2;
+                    // A range ends where its plan does.
+                    share.min(before + plan.chunks() - first)
+                })?;
+                let (before, plan) = self.piece(run.start);
+                plan.span(run.start - before..run.end - before)
+            }
+        }
+    }
+
+    /// The counter that chunks are taken with; `None` where each thread has its own.
+    pub(crate) fn counter(&self) -> Option<&Counter> {
+        match &self.queue {
+            Queue::Ascending(cursor) | Queue::Guided { cursor, .. } => Some(cursor.counter()),
+            Queue::OwnFirst(_) => None,
+        }
+    }
+
+    /// Whether all is taken.
+    #[inline]
+    pub(crate) fn is_used_up(&self) -> bool {
+        match &self.queue {
+            Queue::Ascending(cursor) | Queue::Guided { cursor, .. } => cursor.is_used_up(),
+            Queue::OwnFirst(claims) => claims.is_used_up(),
+        }
+    }
+
+    /// Has no thread take another chunk.
+    pub(crate) fn close(&self) {
+        match &self.queue {
+            Queue::Ascending(cursor) | Queue::Guided { cursor, .. } => cursor.close(),
+            Queue::OwnFirst(claims) => claims.close(),
+        }
+    }
+
+    /// Whether a CPU is local to the share; any is to one that lives nowhere in particular.
+    pub(crate) fn is_local(&self, cpu: CpuId) -> bool {
+        self.node.is_none() || self.local_cpus.is_some_and(|cpus| cpus.contains(cpu))
+    }
+
+    #[inline]
+    fn chunk(&self, index: usize) -> Option<Range<usize>> {
+        let (before, plan) = self.piece(index);
+        plan.chunk(index - before)
+    }
+
+    /// The plan that a chunk is of, and the chunks of the plans before it.
+    #[inline]
+    fn piece(&self, index: usize) -> (usize, &Plan<usize>) {
+        match &self.pieces {
+            Pieces::One(plan) => (0, plan),
+            Pieces::Many { plans, ends } => {
+                let at = ends.partition_point(|&end| end <= index);
+                let before = at.checked_sub(1).map_or(0, |earlier| ends[earlier]);
+                (before, &plans[at])
+            }
+        }
+    }
+}
+
+impl Queue {
+    #[inline]
+    fn new(counter: Counter, chunks: usize, order: Order, threads: usize) -> Self {
+        match order {
+            Order::Ascending => Self::Ascending(Cursor::new(counter, chunks)),
+            Order::Guided => {
+                Self::Guided { cursor: Cursor::new(counter, chunks), threads: threads.max(1) }
+            }
+            Order::OwnFirst => Self::OwnFirst(Claims::new(chunks, threads)),
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! Schedules: how a loop's range is cut, and who takes which chunk.
+
+use crate::plan::{Grain, Plan};
+
+/// How a loop's range is cut, and who takes which chunk; the words are OpenMP's.
+///
+/// Under every schedule a thread that is slow, late or does not come leaves
+/// its chunks to the others: no loop waits for a helper that has not started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Schedule {
+    /// Four chunks for each thread, side by side; a thread takes its own first, then what is left of the others'. (the default)
+    ///
+    /// The default because it gives up little in any loop: run again over the
+    /// same data, a thread gets the same chunks, as under `Static`, and finds
+    /// them in its caches; where threads are unequally fast, or help comes
+    /// late, three quarters of a thread's part can still go to another. The
+    /// chunks are a [`Plan`]'s.
+    #[default]
+    Auto,
+    /// One chunk for each thread: the least overhead where every iteration takes the same time.
+    ///
+    /// Which thread runs a chunk is a preference and no promise, unlike in
+    /// OpenMP: where its own thread is late, another runs it.
+    Static,
+    /// Chunks of at most `chunk` units, rounded up to `align`, in order: for iterations of very unequal length.
+    ///
+    /// All threads of a part take from one cursor, so chunks should be worth a
+    /// microsecond at the least. `min_chunk` has no say in how long they are.
+    Dynamic {
+        /// The units of a chunk; not zero.
+        chunk: usize,
+    },
+    /// Long chunks first: each is half of a thread's share of what is left, and at least `min_chunk`.
+    ///
+    /// Few chunks, and short ones towards the end, so that threads end together.
+    Guided {
+        /// The least units of a chunk, but for the last; not zero.
+        min_chunk: usize,
+    },
+}
+
+/// In which order the chunks of a part are taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// One after another.
+    Ascending,
+    /// Several at once, fewer towards the end.
+    Guided,
+    /// Each thread its own first.
+    OwnFirst,
+}
+
+/// How a part is cut, and the order in which its chunks are taken.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cut {
+    pub(crate) grain: Grain<usize>,
+    pub(crate) order: Order,
+}
+
+impl Cut {
+    /// The kernel's: four chunks for each thread, one after another.
+    pub(crate) const KERNEL: Self = Self { grain: Grain::Balanced, order: Order::Ascending };
+
+    /// What a thread that runs all by itself does: one chunk, where no length was asked for.
+    #[inline]
+    pub(crate) fn alone(self, plan: Plan<usize>) -> Plan<usize> {
+        if matches!(self.grain, Grain::AtMost(_)) { plan } else { plan.whole() }
+    }
+}
+
+impl From<Schedule> for Cut {
+    fn from(schedule: Schedule) -> Self {
+        let (grain, order) = match schedule {
+            Schedule::Auto => (Grain::Balanced, Order::OwnFirst),
+            Schedule::Static => (Grain::PerThread, Order::OwnFirst),
+            Schedule::Dynamic { chunk } => (Grain::AtMost(chunk), Order::Ascending),
+            Schedule::Guided { min_chunk } => (Grain::AtLeast(min_chunk), Order::Guided),
+        };
+        Self { grain, order }
+    }
+}
