@@ -197,7 +197,7 @@ impl Job {
             loop {
                 let spot = thread.look();
                 let Some((share, range)) = thread.take() else { break };
-                thread.look_for_move(spot);
+                tally.look_for_move(pool.current_helper(), &spot);
                 let work = &running.work()[share];
                 let next = Chunk {
                     start: range.start,
@@ -223,7 +223,7 @@ impl Job {
                 tally.count(share, next.local, started.elapsed());
             }
             own.map(&finish);
-            tallies.add(&tally, thread.has_moved());
+            tallies.add(&tally);
         });
         let error = lock(&error).take();
         error.map_or_else(

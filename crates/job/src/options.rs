@@ -3,6 +3,7 @@
 use std::num::NonZeroUsize;
 use std::ops::Range;
 
+use crate::job::counter::Counter;
 use crate::job::run::Running;
 use crate::job::seats::{self, Demand, Limits};
 use crate::job::sites::Sites;
@@ -120,10 +121,10 @@ impl Options {
                 Ok(if alone { self.cut.alone(plan) } else { plan })
             });
             let plans = plans.collect::<Result<_, PlanError>>()?;
-            let writers = demand.serving.first().filter(|_| !alone);
-            let writers = writers.and_then(|&site| sites.writing_node(site));
             let topology = sites.topology();
-            Ok(Work::new(share.node, size, plans, self.cut.order, threads, topology, writers))
+            let writers = demand.serving.first().filter(|_| !alone);
+            let counter = Counter::on(writers.and_then(|&site| sites.writing_node(site)));
+            Ok(Work::new(share.node, size, plans, self.cut.order, threads, topology, counter))
         });
         let work = work.collect::<Result<_, PlanError>>()?;
         Ok(Running::new(self.steal, sites, demands, work, seating))

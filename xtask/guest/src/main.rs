@@ -9,14 +9,18 @@
 mod case;
 mod cases;
 mod condition;
+mod events;
 mod first_process;
+mod hotplug;
 mod messages;
+mod numa_maps;
 mod read_back;
 mod runner;
 mod shell;
 mod stage;
 mod stuck;
 mod sysfs;
+mod threads;
 
 use std::process::ExitCode;
 

@@ -11,6 +11,16 @@ const PAGE: usize = 4096;
 pub(crate) fn page_nodes(bytes: &[u8]) -> anyhow::Result<Vec<Option<usize>>> {
     let first = bytes.as_ptr() as usize;
     let pages: Vec<usize> = (first..first + bytes.len()).step_by(PAGE).collect();
+    nodes_of(&pages)
+}
+
+/// Returns the node that the base page of an address lies on; `None` where it lies on none.
+pub(crate) fn node_of_address(address: usize) -> anyhow::Result<Option<usize>> {
+    Ok(nodes_of(&[address & !(PAGE - 1)])?.first().copied().flatten())
+}
+
+/// Returns the node that each of these pages lies on.
+fn nodes_of(pages: &[usize]) -> anyhow::Result<Vec<Option<usize>>> {
     let mut status = vec![0_i32; pages.len()];
     let none = std::ptr::null::<i32>();
     // SAFETY: both arrays have an entry for each page, and without target nodes nothing is moved.

@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use firsttouch_pool::{Helper, Pinned, Pool, Team};
+use firsttouch_pool::{Helper, Pool, Team};
 use firsttouch_topology::{CpuId, NodeId, affinity};
 
 use crate::Steal;
@@ -65,9 +65,10 @@ impl<'a> Running<'a> {
         self.work.iter().all(Work::is_used_up)
     }
 
-    /// The way of the calling thread, which may be a helper.
-    fn caller(&self, helper: Option<&Helper>) -> Thread<'_> {
-        Thread::new(self, true, helper, self.seating.caller)
+    /// The calling thread's way through the shares; `number` is its own in the pool.
+    fn caller(&self, number: usize) -> Thread<'_> {
+        // A helper that calls is still where it was pinned.
+        Thread::new(self, true, self.sites.calling_helper(), self.seating.caller, number)
     }
 
     /// The way of a helper that has come.
@@ -78,7 +79,7 @@ impl<'a> Running<'a> {
             let seat = self.came[site].fetch_add(1, Ordering::Relaxed);
             self.seating.seats[site].get(seat).copied()
         });
-        Thread::new(self, false, Some(helper), own)
+        Thread::new(self, false, Some(helper.node), own, helper.index)
     }
 
     /// Calls `work` on the caller, and on each helper that comes, with the thread's way through the shares.
@@ -94,7 +95,7 @@ impl<'a> Running<'a> {
             work(thread);
             close.forget();
         };
-        let mut caller = self.caller(pool.current_helper());
+        let mut caller = self.caller(pool.current_helper().map_or(0, |helper| helper.index));
         if self.work.is_empty() {
             // Nothing to run, and nobody to ask.
         } else if self.seating.is_caller_alone() {
@@ -208,10 +209,8 @@ impl<'a> Running<'a> {
 pub(crate) struct Thread<'r> {
     running: &'r Running<'r>,
     is_caller: bool,
-    /// The helper that it is; `None` for a caller from outside, who may move.
-    helper: Option<Helper>,
-    /// Whether the helper has taken a chunk on a CPU that it is not kept to.
-    moved: bool,
+    /// The node of a helper; `None` for a caller from outside, who may move.
+    helper_node: Option<NodeId>,
     /// The share it begins with.
     own: Option<usize>,
     /// Where it was when `order` was made; `None` before that.
@@ -240,15 +239,14 @@ impl<'r> Thread<'r> {
     fn new(
         running: &'r Running<'r>,
         is_caller: bool,
-        helper: Option<&Helper>,
+        helper_node: Option<NodeId>,
         own: Option<usize>,
+        number: usize,
     ) -> Self {
-        let number = helper.map_or(0, |helper| helper.index);
         Self {
             running,
             is_caller,
-            helper: helper.cloned(),
-            moved: false,
+            helper_node,
             own,
             ordered_at: None,
             order: Vec::new(),
@@ -269,7 +267,7 @@ impl<'r> Thread<'r> {
         let cpu = affinity::current_cpu();
         let sites = self.running.sites;
         let cpu_node = sites.topology().node_of_cpu(cpu);
-        let spot = Spot { cpu, cpu_node, node: self.helper.as_ref().map(|h| h.node).or(cpu_node) };
+        let spot = Spot { cpu, cpu_node, node: self.helper_node.or(cpu_node) };
         if self.ordered_at.is_none_or(|before| before.node != spot.node) {
             let site = spot.node.and_then(|node| sites.index_of(node));
             self.order = self.running.order(self.is_caller, spot, site, self.own);
@@ -293,34 +291,6 @@ impl<'r> Thread<'r> {
             self.seat = Seat::of(self.number);
         }
         None
-    }
-}
-
-impl Thread<'_> {
-    /// Whether a look for moves has found one.
-    pub(crate) fn has_moved(&self) -> bool {
-        self.moved
-    }
-
-    /// Tells once where the kernel has taken a helper away from what it was kept to.
-    pub(crate) fn look_for_move(&mut self, spot: Spot) {
-        let Some(helper) = self.helper.as_ref().filter(|_| !self.moved) else { return };
-        let moved = match helper.pinned {
-            Pinned::Cpu(kept_to) => spot.cpu != kept_to,
-            // A CPU that no node names counts for any.
-            Pinned::Node(kept_to) => spot.cpu_node.is_some_and(|node| node != kept_to),
-            _ => false,
-        };
-        if moved {
-            self.moved = true;
-            tracing::debug!(
-                helper = helper.index,
-                pinned = ?helper.pinned,
-                cpu = spot.cpu.os_index(),
-                cpu_node = spot.cpu_node.map(NodeId::os_index),
-                "a helper is not where it was pinned: the kernel moves it where its CPUs go offline"
-            );
-        }
     }
 }
 

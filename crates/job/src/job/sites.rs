@@ -95,6 +95,11 @@ impl<'p> Sites<'p> {
         self.sites.iter().position(|site| site.node == node)
     }
 
+    /// The node of the helper that calls; `None` for a caller from outside.
+    pub(crate) fn calling_helper(&self) -> Option<NodeId> {
+        self.calling_helper
+    }
+
     /// The node that the caller works for.
     pub(crate) fn caller_node(&self) -> Option<NodeId> {
         self.calling_helper.or_else(|| self.topology.node_of_cpu(self.cpu))

@@ -3,7 +3,10 @@
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use crate::job::run::Running;
+use firsttouch_pool::{Helper, Pinned};
+use firsttouch_topology::NodeId;
+
+use crate::job::run::{Running, Spot};
 use crate::sync::lock;
 use crate::{JobReport, NodeReport};
 
@@ -28,20 +31,45 @@ impl Tally {
 
 /// What one thread did.
 #[derive(Debug)]
-pub(crate) struct ThreadTallies(Vec<Tally>);
+pub(crate) struct ThreadTallies {
+    shares: Vec<Tally>,
+    /// Whether it is a helper that took a chunk on a CPU that it is not kept to.
+    moved: bool,
+}
 
 impl ThreadTallies {
     pub(crate) fn new(shares: usize) -> Self {
-        Self(vec![Tally::default(); shares])
+        Self { shares: vec![Tally::default(); shares], moved: false }
     }
 
     /// Counts a chunk that is done.
     pub(crate) fn count(&mut self, share: usize, local: bool, end: Duration) {
-        let tally = &mut self.0[share];
+        let tally = &mut self.shares[share];
         tally.chunks += 1;
         tally.local += usize::from(local);
         tally.threads = 1;
         tally.end = end;
+    }
+
+    /// Tells once where the kernel has taken a helper away from what it was kept to.
+    pub(crate) fn look_for_move(&mut self, helper: Option<&Helper>, spot: &Spot) {
+        let Some(helper) = helper.filter(|_| !self.moved) else { return };
+        let moved = match helper.pinned {
+            Pinned::Cpu(kept_to) => spot.cpu != kept_to,
+            // A CPU that no node names counts for any.
+            Pinned::Node(kept_to) => spot.cpu_node.is_some_and(|node| node != kept_to),
+            _ => false,
+        };
+        if moved {
+            self.moved = true;
+            tracing::debug!(
+                helper = helper.index,
+                pinned = ?helper.pinned,
+                cpu = spot.cpu.os_index(),
+                cpu_node = spot.cpu_node.map(NodeId::os_index),
+                "a helper is not where it was pinned: the kernel moves it where its CPUs go offline"
+            );
+        }
     }
 }
 
@@ -57,13 +85,13 @@ struct Sums {
 }
 
 impl Tallies {
-    /// Adds what one thread did, and whether it is a helper that has been moved.
-    pub(crate) fn add(&self, thread: &ThreadTallies, has_moved: bool) {
+    /// Adds what one thread did.
+    pub(crate) fn add(&self, thread: &ThreadTallies) {
         let mut all = lock(&self.0);
-        all.shares.resize(thread.0.len(), Tally::default());
-        all.threads += usize::from(thread.0.iter().any(|tally| tally.chunks > 0));
-        all.moved_helpers += usize::from(has_moved);
-        for (sum, own) in all.shares.iter_mut().zip(&thread.0) {
+        all.shares.resize(thread.shares.len(), Tally::default());
+        all.moved_helpers += usize::from(thread.moved);
+        all.threads += usize::from(thread.shares.iter().any(|tally| tally.chunks > 0));
+        for (sum, own) in all.shares.iter_mut().zip(&thread.shares) {
             sum.add(own);
         }
     }

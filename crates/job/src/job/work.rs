@@ -46,12 +46,12 @@ impl<'t> Work<'t> {
     #[inline]
     pub(crate) fn anywhere(plan: Plan<usize>, order: Order) -> Self {
         let Range { start, end } = plan.range();
-        let queue = Queue::new(plan.chunks(), order, plan.threads(), None);
+        let queue = Queue::new(Counter::anywhere(), plan.chunks(), order, plan.threads());
         let pieces = Pieces::One(plan);
         Self { node: None, local_cpus: None, size: end - start, pieces, queue }
     }
 
-    /// A share of several ranges, for so many threads, which count on `writers`.
+    /// A share of several ranges, for so many threads.
     pub(crate) fn new(
         node: Option<NodeId>,
         size: usize,
@@ -59,7 +59,7 @@ impl<'t> Work<'t> {
         order: Order,
         threads: usize,
         topology: &'t Topology,
-        writers: Option<NodeId>,
+        counter: Counter,
     ) -> Self {
         let mut chunks = 0;
         let ends = plans.iter().map(|plan| {
@@ -68,7 +68,7 @@ impl<'t> Work<'t> {
         });
         let ends = ends.collect();
         let local_cpus = node.and_then(|node| topology.node(node)).map(|node| node.local_cpus());
-        let queue = Queue::new(chunks, order, threads, writers);
+        let queue = Queue::new(counter, chunks, order, threads);
         Self { node, local_cpus, size, pieces: Pieces::Many { plans, ends }, queue }
     }
 
@@ -101,6 +101,14 @@ impl<'t> Work<'t> {
         }
     }
 
+    /// The counter that chunks are taken with; `None` where each thread has its own.
+    pub(crate) fn counter(&self) -> Option<&Counter> {
+        match &self.queue {
+            Queue::Ascending(cursor) | Queue::Guided { cursor, .. } => Some(cursor.counter()),
+            Queue::OwnFirst(_) => None,
+        }
+    }
+
     /// Whether all is taken.
     #[inline]
     pub(crate) fn is_used_up(&self) -> bool {
@@ -115,14 +123,6 @@ impl<'t> Work<'t> {
         match &self.queue {
             Queue::Ascending(cursor) | Queue::Guided { cursor, .. } => cursor.close(),
             Queue::OwnFirst(claims) => claims.close(),
-        }
-    }
-
-    /// Returns the counter of its cursor, where it has one, to tell where it lies.
-    pub(crate) fn counter(&self) -> Option<&Counter> {
-        match &self.queue {
-            Queue::Ascending(cursor) | Queue::Guided { cursor, .. } => Some(cursor.counter()),
-            Queue::OwnFirst(_) => None,
         }
     }
 
@@ -153,11 +153,12 @@ impl<'t> Work<'t> {
 
 impl Queue {
     #[inline]
-    fn new(chunks: usize, order: Order, threads: usize, writers: Option<NodeId>) -> Self {
-        let cursor = || Cursor::new(Counter::on(writers), chunks);
+    fn new(counter: Counter, chunks: usize, order: Order, threads: usize) -> Self {
         match order {
-            Order::Ascending => Self::Ascending(cursor()),
-            Order::Guided => Self::Guided { cursor: cursor(), threads: threads.max(1) },
+            Order::Ascending => Self::Ascending(Cursor::new(counter, chunks)),
+            Order::Guided => {
+                Self::Guided { cursor: Cursor::new(counter, chunks), threads: threads.max(1) }
+            }
             Order::OwnFirst => Self::OwnFirst(Claims::new(chunks, threads)),
         }
     }

@@ -52,13 +52,13 @@ pub(super) const CASES: &[Case] = &[
 ];
 
 /// What a confined process may use.
-struct Part {
-    cpus: BTreeSet<u32>,
-    nodes: BTreeSet<usize>,
+pub(super) struct Part {
+    pub(super) cpus: BTreeSet<u32>,
+    pub(super) nodes: BTreeSet<usize>,
 }
 
 /// The last node with CPUs and what lies beyond it; of a machine with one node, the later half of its CPUs.
-fn part(machine: &Machine) -> Part {
+pub(super) fn part(machine: &Machine) -> Part {
     let machine = machine.seen();
     let has_cpus = |node: &usize| machine.online_cpus_of(*node).next().is_some();
     let node = machine.nodes_with_cpus().filter(has_cpus).last().unwrap_or_default();

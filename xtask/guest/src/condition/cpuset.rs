@@ -45,11 +45,25 @@ pub(super) fn prepare(
             group::patiently("cannot mount version 1 of cpusets", || mount_v1(V1_ROOT))?;
             let held = Held::until(|| {
                 group::remove(V1_GROUP)?;
+                // A tree that is unmounted while it has a group, dead or not, keeps the
+                // controller from version 2 for good.
+                group::patiently("version 1 of cpusets keeps its group", || match v1_groups()? {
+                    Some(1) => Ok(()),
+                    _ => Err(std::io::ErrorKind::ResourceBusy.into()),
+                })?;
                 unmount(V1_ROOT, UnmountFlags::empty()).context("cannot unmount cpusets")
             });
             (V1_GROUP, held)
         }
         Version::V2 => {
+            // A version 1 tree lets go of the controller some time after it is unmounted.
+            group::patiently("version 2 of cpusets cannot be had", || {
+                let controllers = fs::read_to_string(format!("{ROOT}/cgroup.controllers"))?;
+                match controllers.split_whitespace().any(|controller| controller == "cpuset") {
+                    true => Ok(()),
+                    false => Err(std::io::ErrorKind::ResourceBusy.into()),
+                }
+            })?;
             sysfs::write(format!("{ROOT}/cgroup.subtree_control"), "+cpuset")?;
             let held = Held::until(|| {
                 group::remove(GROUP)?;
@@ -71,6 +85,13 @@ pub(super) fn enter(version: Version) -> anyhow::Result<()> {
         Version::V1 => sysfs::write(format!("{V1_GROUP}/tasks"), 0),
         Version::V2 => sysfs::write(format!("{GROUP}/cgroup.procs"), 0),
     }
+}
+
+/// Returns how many groups the kernel counts in the tree that has cpusets, the root and dead ones among them.
+fn v1_groups() -> std::io::Result<Option<usize>> {
+    let table = fs::read_to_string("/proc/cgroups")?;
+    let words = table.lines().find_map(|line| line.strip_prefix("cpuset"));
+    Ok(words.and_then(|words| words.split_whitespace().nth(1)?.parse().ok()))
 }
 
 fn mount_v1(place: &str) -> std::io::Result<()> {

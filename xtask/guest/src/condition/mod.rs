@@ -20,7 +20,7 @@ pub(crate) use filter::{Answer, Call};
 pub(crate) use held::Held;
 pub(crate) use policy::interleaved_over;
 
-use crate::sysfs;
+use crate::{hotplug, sysfs};
 
 /// One thing that holds while a case is checked.
 #[derive(Clone, Debug, PartialEq)]
@@ -43,6 +43,8 @@ pub(crate) enum Condition {
     NumaBalancing(bool),
     /// A CPU is offline.
     Offline { cpu: u32 },
+    /// The case takes CPUs offline itself; they are brought back when it has ended.
+    CpusComeBack,
     /// A call is answered by a filter, as a container engine's would.
     Filtered { call: Call, answer: Answer },
 }
@@ -65,7 +67,11 @@ impl Condition {
                 Ok(Held::until(move || sysfs::write(PATH, before)))
             }
             Self::NumaBalancing(on) => set("/proc/sys/kernel/numa_balancing", u8::from(*on)),
-            Self::Offline { cpu } => set(format!("/sys/devices/system/cpu/cpu{cpu}/online"), 0_u8),
+            Self::Offline { cpu } => set(hotplug::switch(*cpu), 0_u8),
+            Self::CpusComeBack => {
+                let before = hotplug::online()?;
+                Ok(Held::until(move || before.into_iter().try_for_each(hotplug::bring_back)))
+            }
             Self::Affinity { .. } | Self::InheritedInterleave { .. } | Self::Filtered { .. } => {
                 Ok(Held::nothing())
             }
@@ -84,7 +90,8 @@ impl Condition {
             | Self::HugePages { .. }
             | Self::TransparentHugePages(_)
             | Self::NumaBalancing(_)
-            | Self::Offline { .. } => Ok(()),
+            | Self::Offline { .. }
+            | Self::CpusComeBack => Ok(()),
         }
     }
 }
