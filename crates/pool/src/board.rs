@@ -1,14 +1,19 @@
-//! The board: where a node's helpers find invitations to fork-join calls.
+//! The board: where a node's helpers find invitations to calls beyond the one on the post.
 //!
 //! The states, both sides' steps, the race and the proof are in
 //! `docs/protocols/team.md`.
 
 use crate::call::CallRef;
-use crate::sync::Mutex;
+use crate::post::{Part, Tickets};
+use crate::sync::{AtomicUsize, Mutex, Ordering};
 
 /// One node's invitations, oldest first.
 #[derive(Debug, Default)]
-pub(crate) struct Board(Mutex<Vec<Invitation>>);
+pub(crate) struct Board {
+    /// Invariant: the length of `list`, written only under its lock.
+    posted: AtomicUsize,
+    list: Mutex<Vec<Invitation>>,
+}
 
 /// One call's invitation to one node: so many helpers that must come, so many that may.
 #[derive(Debug)]
@@ -20,6 +25,8 @@ pub(crate) struct Invitation {
     pub(crate) required: usize,
     /// Helpers that may still come, until the caller withdraws this.
     pub(crate) optional: usize,
+    /// The order of arrival of whoever takes the first ticket that is left.
+    pub(crate) next: usize,
     /// The helpers that have come, and the caller where it is one of them.
     pub(crate) came: HelperSet,
 }
@@ -49,7 +56,33 @@ impl Invitation {
 
 impl Board {
     pub(crate) fn post(&self, invitation: Invitation) {
-        self.0.lock().push(invitation);
+        let mut invitations = self.list.lock();
+        invitations.push(invitation);
+        self.count(&invitations);
+    }
+
+    fn count(&self, invitations: &[Invitation]) {
+        // Relaxed: whoever posts, and whoever is about to sleep, has a fence.
+        self.posted.store(invitations.len(), Ordering::Relaxed);
+    }
+
+    /// Whether nothing is posted; spares those that look the lock.
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        // Relaxed: see `count`.
+        self.posted.load(Ordering::Relaxed) == 0
+    }
+
+    /// All tickets that nobody has taken.
+    pub(crate) fn tickets(&self) -> Tickets {
+        if self.is_empty() {
+            return Tickets::default();
+        }
+        let invitations = self.list.lock();
+        invitations.iter().fold(Tickets::default(), |all, invitation| Tickets {
+            required: all.required.saturating_add(invitation.required),
+            optional: all.optional.saturating_add(invitation.optional),
+        })
     }
 
     /// Accepts the oldest invitation that suits; a helper accepts each at most once.
@@ -57,8 +90,11 @@ impl Board {
     /// `helper` is the helper's place in its node. Whoever gets a call from
     /// here owns one part of it and must take part.
     #[must_use]
-    pub(crate) fn accept(&self, helper: usize, looking: Looking) -> Option<CallRef> {
-        let mut invitations = self.0.lock();
+    pub(crate) fn accept(&self, helper: usize, looking: Looking) -> Option<Part> {
+        if self.is_empty() {
+            return None;
+        }
+        let mut invitations = self.list.lock();
         let index = invitations.iter().position(|i| i.suits(helper, looking))?;
         let invitation = &mut invitations[index];
         invitation.came.insert(helper);
@@ -66,26 +102,32 @@ impl Board {
             Some(required) => invitation.required = required,
             None => invitation.optional -= 1,
         }
-        let call = invitation.call;
+        let part = Part { call: invitation.call, order: invitation.next };
+        invitation.next += 1;
         if invitation.is_used_up() {
             invitations.remove(index);
+            self.count(&invitations);
         }
-        Some(call)
+        Some(part)
     }
 
     /// Whether [`Board::accept`] with [`Looking::ForAny`] would find something.
     pub(crate) fn invites(&self, helper: usize) -> bool {
-        self.0.lock().iter().any(|i| i.suits(helper, Looking::ForAny))
+        !self.is_empty() && self.list.lock().iter().any(|i| i.suits(helper, Looking::ForAny))
     }
 
     /// Takes back what nobody has accepted and nobody must; returns how many helpers it was for.
     #[must_use]
-    pub(crate) fn withdraw(&self, call: CallRef) -> usize {
-        let mut invitations = self.0.lock();
-        let Some(index) = invitations.iter().position(|i| i.call == call) else { return 0 };
+    pub(crate) fn withdraw(&self, call: &CallRef) -> usize {
+        if self.is_empty() {
+            return 0;
+        }
+        let mut invitations = self.list.lock();
+        let Some(index) = invitations.iter().position(|i| i.call.is(call)) else { return 0 };
         let withdrawn = std::mem::take(&mut invitations[index].optional);
         if invitations[index].is_used_up() {
             invitations.remove(index);
+            self.count(&invitations);
         }
         withdrawn
     }
@@ -98,10 +140,18 @@ pub(crate) struct HelperSet {
     more: Vec<u64>,
 }
 
+impl FromIterator<usize> for HelperSet {
+    fn from_iter<I: IntoIterator<Item = usize>>(helpers: I) -> Self {
+        let mut set = Self::default();
+        helpers.into_iter().for_each(|helper| set.insert(helper));
+        set
+    }
+}
+
 impl HelperSet {
     const WORD: usize = u64::BITS as usize;
 
-    pub(crate) fn insert(&mut self, helper: usize) {
+    fn insert(&mut self, helper: usize) {
         let bit = 1 << (helper % Self::WORD);
         match (helper / Self::WORD).checked_sub(1) {
             None => self.first |= bit,

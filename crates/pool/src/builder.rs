@@ -5,6 +5,7 @@ use std::fmt;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, mpsc};
 use std::thread;
+use std::time::Duration;
 
 use firsttouch_topology::{CpuSet, Node, NodeId, NodeSet, Topology};
 
@@ -14,6 +15,7 @@ use crate::helper::{self, Helper};
 use crate::pin::{Pin, Pinned, Place};
 use crate::pool::Pool;
 use crate::shared::{HelperWork, NodeWork, PanicHandler, Shared, Started};
+use crate::spin;
 use crate::spread::{one_per_core_first, spread};
 use crate::storage::OwnPages;
 use crate::sync;
@@ -52,6 +54,7 @@ pub struct PoolBuilder {
     pin: Pin,
     thread_name: Box<dyn Fn(usize) -> String + Send + Sync>,
     stack_size: Option<usize>,
+    spin: Duration,
     panic_handler: Option<PanicHandler>,
 }
 
@@ -65,6 +68,7 @@ impl PoolBuilder {
             pin: Pin::default(),
             thread_name: Box::new(|helper| format!("firsttouch-{helper}")),
             stack_size: None,
+            spin: spin::DEFAULT,
             panic_handler: None,
         }
     }
@@ -124,6 +128,18 @@ impl PoolBuilder {
         self
     }
 
+    /// Sets how long a thread looks for work, or for the end of what it waits for, before it sleeps.
+    ///
+    /// Work that comes in that time finds a helper awake: it begins in a
+    /// fraction of a microsecond, where a wake-up takes some tens of them. For
+    /// the first sixteenth the thread keeps its CPU, then it offers it to other
+    /// threads at each look. Zero means to sleep at once. Default: 100
+    /// microseconds, about what a wake-up costs.
+    pub fn spin(mut self, time: Duration) -> Self {
+        self.spin = time;
+        self
+    }
+
     /// Sets what becomes of a panic in a closure of [`Pool::spawn`], for which no caller waits.
     ///
     /// The handler runs on the helper, which lives on; a panic in the handler
@@ -163,7 +179,7 @@ impl PoolBuilder {
             let name = names.into_iter().nth(helper).unwrap_or_default();
             return Err(PoolError::ThreadName { helper, name });
         }
-        let pool = start(topology, plans, names, self.stack_size, self.panic_handler)?;
+        let pool = start(topology, plans, names, self.stack_size, self.spin, self.panic_handler)?;
         report(&pool, self.pin);
         Ok(pool)
     }
@@ -171,13 +187,13 @@ impl PoolBuilder {
     /// Decides which helper goes where.
     fn plan(&self, topology: &Topology) -> Result<Vec<Plan>, PoolError> {
         let nodes = self.usable_cpus(topology)?;
+        // How many threads the process may run at once on each node.
+        let cpus: Vec<_> = nodes.iter().map(|(_, cpus)| cpus.len()).collect();
+        let parallelism = topology.allowed().parallelism().get();
+        let capacities = spread(parallelism.min(cpus.iter().sum()), &cpus);
         let counts = match self.helpers_per_node {
             Some(helpers) => vec![helpers.get(); nodes.len()],
-            None => {
-                let cpus: Vec<_> = nodes.iter().map(|(_, cpus)| cpus.len()).collect();
-                let parallelism = topology.allowed().parallelism().get();
-                spread(parallelism.min(cpus.iter().sum()), &cpus)
-            }
+            None => capacities.clone(),
         };
         // Before anything is planned for each, which could take all memory.
         let wanted = counts.iter().fold(0, |all: usize, &count| all.saturating_add(count));
@@ -186,7 +202,7 @@ impl PoolBuilder {
         }
         let mut plans: Vec<Plan> = Vec::with_capacity(wanted);
         let used = counts.iter().filter(|&&count| count > 0).count();
-        for ((node, cpus), count) in nodes.into_iter().zip(counts) {
+        for (((node, cpus), count), capacity) in nodes.into_iter().zip(counts).zip(capacities) {
             let singly = one_per_core_first(topology, &cpus);
             let places = singly.into_iter().cycle().map(|cpu| match self.pin {
                 Pin::Node => Place::Node(node, cpus.clone()),
@@ -196,7 +212,7 @@ impl PoolBuilder {
             plans.extend(places.take(count).enumerate().map(|(index, place)| Plan {
                 node,
                 place,
-                first: index == 0,
+                first_of: (index == 0).then_some((count, capacity)),
                 nodes: used,
             }));
         }
@@ -242,6 +258,7 @@ impl fmt::Debug for PoolBuilder {
             .field("helpers_per_node", &self.helpers_per_node)
             .field("pin", &self.pin)
             .field("stack_size", &self.stack_size)
+            .field("spin", &self.spin)
             .finish_non_exhaustive()
     }
 }
@@ -250,8 +267,8 @@ impl fmt::Debug for PoolBuilder {
 struct Plan {
     node: NodeId,
     place: Place,
-    /// Whether it is the first of its node.
-    first: bool,
+    /// Where it is the first of its node, the node's helpers and how many threads it has CPUs for.
+    first_of: Option<(usize, usize)>,
     /// How many nodes the pool has.
     nodes: usize,
 }
@@ -280,6 +297,7 @@ fn start(
     plans: Vec<Plan>,
     names: Vec<String>,
     stack_size: Option<usize>,
+    spin: Duration,
     panic_handler: Option<PanicHandler>,
 ) -> Result<Pool, PoolError> {
     let wanted = plans.len();
@@ -309,7 +327,7 @@ fn start(
     let started = reports
         .into_iter()
         .map(|reported| reported.recv().expect("a helper reports before it can fail"));
-    let shared = Arc::new(Shared::new(topology, started.collect(), panic_handler));
+    let shared = Arc::new(Shared::new(topology, started.collect(), spin, panic_handler));
     for share in shares {
         share.send(Arc::clone(&shared)).expect("a helper waits for what it shares");
     }
@@ -327,7 +345,8 @@ fn live(
     // Made here, so that their memory is first touched on the helper's node.
     let deque = Deque::new();
     let work = OwnPages::new(HelperWork::new(plan.nodes));
-    let node_work = plan.first.then(|| OwnPages::new(NodeWork::default()));
+    let node_work =
+        plan.first_of.map(|(helpers, capacity)| OwnPages::new(NodeWork::new(helpers, capacity)));
     let started = Started {
         helper: Helper { index, node: plan.node, pinned },
         thread: sync::current(),
@@ -341,7 +360,7 @@ fn live(
     }
     let Ok(shared) = shared.recv() else { return };
     let node = shared.place_of_node(index);
-    helper::run(&Worker::new(shared, deque, node, Some(index)), index);
+    helper::run(&Worker::helper(&shared, deque, node, index), index);
 }
 
 /// Tells the log what became of the pool.

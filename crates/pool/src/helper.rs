@@ -3,9 +3,10 @@
 use firsttouch_topology::NodeId;
 
 use crate::board::Looking;
-use crate::call::CallRef;
 use crate::pin::Pinned;
-use crate::sleep::Slept;
+use crate::post::Part;
+use crate::shared::NodeWork;
+use crate::spin::Spin;
 use crate::task::JobRef;
 use crate::worker::Worker;
 
@@ -23,55 +24,105 @@ pub struct Helper {
 
 /// Something for a helper with nothing else to do.
 enum Work {
-    Call(CallRef),
+    Call(Part),
     Job(JobRef),
 }
 
-/// Runs the pool's work until the pool shuts down and no work is left.
-pub(crate) fn run(worker: &Worker, helper: usize) {
+/// How a helper's search ended.
+enum Found {
+    Work(Work),
+    /// No work for as long as a helper looks before it sleeps.
+    Nothing,
+    /// No work, and others look for it who need the CPU; the helper is not counted among them any more.
+    Crowd,
+    /// No work, and the pool shuts down.
+    End,
+}
+
+/// Runs the helper's loop until the pool is shut down and no work is left.
+pub(crate) fn run(worker: &Worker<'_>, helper: usize) {
     let _current = worker.make_current();
     let shared = worker.shared();
-    let mut slept = false;
+    let sleep = &shared.nodes[worker.node].work.front.sleep;
+    let work_arrived = || shared.has_work_for(worker, helper) || shared.shutdown.has_begun();
+    sleep.begin_search();
     loop {
-        // Before the look at the queues: what was queued before shutdown is
-        // seen by the look, and runs.
-        let last_look = shared.shutdown.has_begun();
-        if let Some(work) = find(worker, helper) {
-            // The wake-up that brought this helper may have been meant for
-            // other work than it found; it passes it on.
-            if std::mem::take(&mut slept) && shared.has_jobs() {
-                shared.wake_one(worker.node);
+        match search(worker, helper) {
+            Found::Work(work) => {
+                shared.end_search(worker.node);
+                run_all(worker, helper, work);
+                worker.ends_work();
+                sleep.begin_search();
             }
-            match work {
-                // SAFETY: [part] it comes from a board.
-                Work::Call(call) => unsafe { call.take_part(helper) },
-                // SAFETY: [taken] it comes from a queue.
-                Work::Job(job) => unsafe { job.run(worker) },
+            Found::Nothing => {
+                shared.end_search(worker.node);
+                sleep.sleep(helper, work_arrived);
             }
-        } else if last_look {
-            break;
-        } else {
-            let arrived =
-                || shared.has_work_for(worker.node, helper) || shared.shutdown.has_begun();
-            match shared.sleep.sleep(worker.node, helper, arrived) {
-                Slept::WorkArrived | Slept::Unparked => slept = true,
-            }
+            Found::Crowd => sleep.sleep(helper, work_arrived),
+            Found::End => break,
         }
     }
     // SAFETY: [once] this helper's loop ends here, and once.
     unsafe { shared.ended(helper) };
 }
 
-/// Looks for work: own deque, own node's board, own node's injector and deques, then other nodes by distance.
-fn find(worker: &Worker, helper: usize) -> Option<Work> {
+/// Looks for work until it is time to sleep.
+fn search(worker: &Worker<'_>, helper: usize) -> Found {
+    let shared = worker.shared();
+    let NodeWork { front, activity, .. } = &**shared.nodes[worker.node].work;
+    let mut spin = Spin::new(shared.spin);
+    loop {
+        if front.post.tickets(worker.round.get()).total() > 0 {
+            if let Some(part) = shared.accept(worker, Looking::ForAny) {
+                return Found::Work(Work::Call(part));
+            }
+        }
+        if spin.is_round() {
+            // Before the look at the queues: what was queued before shutdown is
+            // seen by the look, and runs.
+            let last_look = shared.shutdown.has_begun();
+            if let Some(work) = find(worker, helper) {
+                return Found::Work(work);
+            }
+            if last_look {
+                return Found::End;
+            }
+            if front.sleep.leave_search_to(activity.searchers()) {
+                return Found::Crowd;
+            }
+        }
+        if !spin.pause() {
+            return Found::Nothing;
+        }
+    }
+}
+
+/// Runs some work, and then what else there is.
+fn run_all(worker: &Worker<'_>, helper: usize, work: Work) {
+    let mut next = Some(work);
+    while let Some(work) = next {
+        match work {
+            // SAFETY: [part] it was accepted.
+            Work::Call(part) => unsafe { part.take(helper) },
+            Work::Job(job) => {
+                worker.begins_work();
+                // SAFETY: [taken] it comes from a queue.
+                unsafe { job.run(worker) }
+            }
+        }
+        next = find(worker, helper);
+    }
+}
+
+/// Looks once for work: the helper's own, its node's, then that of other nodes by distance.
+fn find(worker: &Worker<'_>, helper: usize) -> Option<Work> {
     let shared = worker.shared();
     if let Some(job) = worker.pop() {
         shared.work[helper].tally.own();
         return Some(Work::Job(job));
     }
-    if let Some(call) = shared.accept(worker.node, helper, Looking::ForAny) {
-        shared.work[helper].tally.call();
-        return Some(Work::Call(call));
+    if let Some(part) = shared.accept(worker, Looking::ForAny) {
+        return Some(Work::Call(part));
     }
     let mut rotation = worker.rotation.get();
     let start = rotation.next();

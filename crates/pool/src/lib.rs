@@ -19,11 +19,13 @@
 //! # Ok::<(), firsttouch_pool::PoolError>(())
 //! ```
 
+mod activity;
 mod board;
 mod builder;
 mod call;
 mod completion;
 mod counters;
+mod current;
 mod deque;
 mod error;
 mod helper;
@@ -32,9 +34,12 @@ mod models;
 mod panic;
 mod pin;
 mod pool;
+mod post;
+mod queue;
 mod shared;
 mod shutdown;
 mod sleep;
+mod spin;
 mod spread;
 mod steal;
 mod storage;

@@ -10,16 +10,17 @@ use firsttouch_topology::{NodeId, Topology};
 use crate::builder::PoolBuilder;
 use crate::call::Arrival;
 use crate::counters::Counters;
+use crate::current::{enter, with_current};
 use crate::error::PoolError;
 use crate::helper::Helper;
 use crate::panic::{catch, discard};
 use crate::pin::KeptCaller;
+use crate::post::Tickets;
 use crate::shared::Shared;
 use crate::storage::Storage;
 use crate::sync::UnsafeCell;
 use crate::task::{self, Scope};
 use crate::team::{Ask, Member, Team, fork};
-use crate::worker::{enter, with_current};
 
 /// Helper threads, pinned per NUMA node, and the work they are given.
 ///
@@ -157,7 +158,7 @@ impl Pool {
             };
             let asks = (0..self.shared.nodes.len()).map(|node| {
                 let required = self.shared.others_on_node(node, worker.helper);
-                Ask { node, required, optional: 0 }
+                Ask { node, tickets: Tickets { required, optional: 0 } }
             });
             let work = |arrival: Arrival| {
                 if let Some(helper) = arrival.helper {

@@ -3,24 +3,27 @@
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crossbeam_utils::CachePadded;
 use firsttouch_topology::{CpuId, NodeId, Topology};
 
-use crate::board::{Board, Invitation, Looking};
+use crate::activity::Activity;
+use crate::board::{Board, HelperSet, Invitation, Looking};
 use crate::call::CallRef;
 use crate::completion::Completion;
 use crate::counters::{Counters, Tally};
 use crate::deque::{Deque, Injector, Stealer};
 use crate::helper::Helper;
 use crate::panic::{Payload, catch, discard};
+use crate::post::{Part, Post, Tickets};
 use crate::shutdown::Shutdown;
-use crate::sleep::Sleep;
-use crate::steal::{nearest, rotated, victim_order};
+use crate::sleep::{Searching, Sleep};
+use crate::steal::{nearest_by_cpu, rotated, victim_order};
 use crate::storage::{OwnPages, Storage};
-use crate::sync::{Mutex, RwLock, Thread};
+use crate::sync::{AtomicUsize, Mutex, Ordering, RwLock, Thread};
 use crate::task::JobRef;
-use crate::worker::wait;
+use crate::worker::{Worker, wait_for_end};
 
 /// What becomes of a panic that no caller waits for.
 pub(crate) type PanicHandler = Box<dyn Fn(Payload) + Send + Sync>;
@@ -35,9 +38,10 @@ pub(crate) struct Shared {
     pub(crate) nodes: Box<[PoolNode]>,
     /// What each helper writes, in the same order.
     pub(crate) work: Box<[Box<OwnPages<HelperWork>>]>,
-    pub(crate) sleep: Sleep,
-    /// For every node of the machine, the place of the pool's nearest one.
-    nearest: Vec<(NodeId, usize)>,
+    /// How long threads look for what they wait for before they sleep.
+    pub(crate) spin: Duration,
+    /// For every CPU number of the machine, the place of the pool's nearest node.
+    nearest: Box<[u32]>,
     panic_handler: Option<PanicHandler>,
     pub(crate) shutdown: Shutdown,
     /// Completed by each helper when it has left its loop; waited for by the pool's dropper.
@@ -56,11 +60,22 @@ pub(crate) struct PoolNode {
 }
 
 /// What a node's helpers write, on pages of that node.
-#[derive(Default)]
 pub(crate) struct NodeWork {
-    pub(crate) board: CachePadded<Board>,
+    pub(crate) activity: CachePadded<Activity>,
+    pub(crate) front: CachePadded<Front>,
+    board: CachePadded<Board>,
     injector: CachePadded<Injector>,
     guests: CachePadded<Guests>,
+}
+
+/// What a call writes and what the helpers that watch for it write, together in a cache line.
+#[derive(Debug, Default)]
+#[repr(C)]
+pub(crate) struct Front {
+    pub(crate) post: Post,
+    pub(crate) sleep: Sleep,
+    /// How many helpers the last call wants woken, beyond those that were.
+    unsummoned: AtomicUsize,
 }
 
 /// What one helper writes and others read, on pages of its node.
@@ -78,6 +93,15 @@ struct Guests {
     free: Mutex<Vec<Deque>>,
 }
 
+/// Which helpers a job wakes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wake {
+    /// One that has a CPU: the job's owner runs it, if nobody else does.
+    WhereFree,
+    /// One that sleeps.
+    Anyhow,
+}
+
 /// A helper as it reports when it has started.
 pub(crate) struct Started {
     pub(crate) helper: Helper,
@@ -93,6 +117,7 @@ impl Shared {
     pub(crate) fn new(
         topology: Arc<Topology>,
         started: Vec<Started>,
+        spin: Duration,
         panic_handler: Option<PanicHandler>,
     ) -> Self {
         let mut ids: Vec<_> = started.iter().map(|started| started.helper.node).collect();
@@ -113,23 +138,25 @@ impl Shared {
                 work.push(next.work);
                 node_work = node_work.or(next.node_work);
             }
+            // Every node of the pool has a first helper, which made this.
+            let work = node_work.expect("a node's first helper makes what its helpers share");
             nodes.push(PoolNode {
                 id,
                 helpers: first..helpers.len(),
                 victims: victim_order(&ids, &topology.nodes_by_distance(id)),
                 stealers: stealers.into(),
-                work: node_work.unwrap_or_else(|| OwnPages::new(NodeWork::default())),
+                work,
             });
         }
         Self {
-            nearest: nearest(&topology, &ids),
-            sleep: Sleep::new(nodes.len()),
+            nearest: nearest_by_cpu(&topology, &ids),
             topology,
             ended: helpers.iter().map(|_| Completion::new()).collect(),
             helpers: helpers.into(),
             threads: threads.into(),
             nodes: nodes.into(),
             work: work.into(),
+            spin,
             panic_handler,
             shutdown: Shutdown::new(),
         }
@@ -137,9 +164,8 @@ impl Shared {
 
     /// Returns the place of the pool's node that is nearest to a CPU.
     pub(crate) fn nearest_node(&self, cpu: CpuId) -> usize {
-        let node = self.topology.node_of_cpu(cpu);
-        let nearest = self.nearest.iter().find(|(id, _)| Some(*id) == node);
-        nearest.map_or(0, |&(_, place)| place)
+        let place = self.nearest.get(cpu.os_index() as usize);
+        place.map_or(0, |&place| place as usize)
     }
 
     /// Returns the place of a helper's node.
@@ -162,40 +188,154 @@ impl Shared {
     /// Queues a job on a node, and wakes a helper for it.
     pub(crate) fn inject(&self, node: usize, job: JobRef) {
         self.nodes[node].work.injector.push(job);
-        self.wake_one(node);
+        Sleep::look();
+        self.wake_for_job(node, Wake::Anyhow);
     }
 
-    /// Wakes one idle helper for a job that was queued on this node: one of its own, else the nearest.
-    pub(crate) fn wake_one(&self, node: usize) {
-        self.sleep.wake_one(self.nodes[node].victims.iter().copied());
+    /// Wakes a helper for a job that a worker of this node shows, where one would have a CPU.
+    pub(crate) fn wake_for_shown(&self, node: usize) {
+        Sleep::look();
+        self.wake_for_job(node, Wake::WhereFree);
     }
 
-    /// Posts an invitation on a node's board, and wakes helpers for it.
-    pub(crate) fn invite(&self, node: usize, invitation: Invitation) {
-        let Invitation { required, optional, .. } = invitation;
-        self.nodes[node].work.board.post(invitation);
-        let woken = self.sleep.wake_on_node(node, required + optional);
-        if woken < required {
-            // Helpers that wait for something look at the board, too. Those
-            // that run do so when they have finished; for them this is only
-            // one needless look the next time they park.
-            self.threads[self.nodes[node].helpers.clone()].iter().for_each(Thread::unpark);
+    /// Wakes a helper for a job on this node unless one of the node's searches: one of its own, else the nearest.
+    ///
+    /// After [`Sleep::look`].
+    fn wake_for_job(&self, node: usize, wake: Wake) {
+        let nodes = &self.nodes[node].victims;
+        for &near in nodes {
+            let NodeWork { front, activity, .. } = &**self.nodes[near].work;
+            if near == node && front.sleep.searching() > 0 {
+                return;
+            }
+            if wake == Wake::WhereFree && activity.is_saturated() {
+                continue;
+            }
+            if front.sleep.wake(1) > 0 {
+                return;
+            }
+        }
+    }
+
+    /// Ends the search of one of the node's helpers.
+    ///
+    /// Whoever published something while it searched may have woken nobody for
+    /// it. So the last to search sees to what is left.
+    pub(crate) fn end_search(&self, node: usize) {
+        if self.nodes[node].work.front.sleep.end_search() == Searching::Others {
+            return;
+        }
+        if self.nodes[node].has_jobs() {
+            self.wake_for_job(node, Wake::Anyhow);
+        }
+        let required = self.nodes[node].work.tickets().required;
+        if required > self.nodes[node].work.front.sleep.searching() {
+            // Who of those that sleep has come already is not known here.
+            self.nodes[node].work.front.sleep.wake(usize::MAX);
+            self.unpark_waiting(node);
+        }
+    }
+
+    /// Invites helpers of a node to a call; `first` is the order of arrival of the first. [`Shared::summon`] wakes those that sleep.
+    pub(crate) fn invite(
+        &self,
+        worker: &Worker<'_>,
+        node: usize,
+        call: CallRef,
+        first: usize,
+        tickets: Tickets,
+    ) {
+        let caller = self.place_in_node(node, worker.helper);
+        let work = &self.nodes[node].work;
+        match work.front.post.open(call, first, tickets) {
+            // The caller is no helper of its own call.
+            Some(round) if caller.is_some() => worker.round.set(round),
+            Some(_) => {}
+            None => {
+                let Tickets { required, optional } = tickets;
+                let came = caller.into_iter().collect::<HelperSet>();
+                work.board.post(Invitation { call, required, optional, next: first, came });
+            }
+        }
+    }
+
+    /// Wakes helpers of a node for a call that was just published with so many tickets.
+    ///
+    /// Those that search see it by themselves.
+    pub(crate) fn summon(&self, node: usize, tickets: Tickets) {
+        Sleep::look();
+        let Front { sleep, unsummoned, .. } = &*self.nodes[node].work.front;
+        let missing = tickets.total().saturating_sub(sleep.searching());
+        if missing > 0 {
+            // Relaxed: a hint. Where it is lost, the last to search wakes all.
+            unsummoned.store(missing, Ordering::Relaxed);
+            self.summon_more(node);
+        }
+    }
+
+    /// Wakes some of the helpers that a call still wants; each that comes wakes more.
+    ///
+    /// After [`Sleep::look`].
+    fn summon_more(&self, node: usize) {
+        const AT_ONCE: usize = 2;
+        let work = &self.nodes[node].work;
+        // Relaxed: see `summon`.
+        let missing = work.front.unsummoned.load(Ordering::Relaxed);
+        let wanted = missing.min(AT_ONCE);
+        work.front.unsummoned.store(missing - wanted, Ordering::Relaxed);
+        if work.front.sleep.wake(wanted) < wanted && work.tickets().required > 0 {
+            self.unpark_waiting(node);
+        }
+    }
+
+    /// Has the node's helpers that wait for something look whether a call requires them.
+    ///
+    /// For those that run, it is one needless look the next time they park.
+    fn unpark_waiting(&self, node: usize) {
+        self.threads[self.nodes[node].helpers.clone()].iter().for_each(Thread::unpark);
+    }
+
+    /// Takes back the tickets of a call that nobody has taken and nobody must; returns how many.
+    pub(crate) fn withdraw(&self, node: usize, call: &CallRef) -> usize {
+        let NodeWork { front, board, .. } = &**self.nodes[node].work;
+        match front.post.withdraw(call) {
+            0 => board.withdraw(call),
+            withdrawn => withdrawn,
         }
     }
 
     /// Accepts an invitation to one of the node's helpers.
-    pub(crate) fn accept(&self, node: usize, helper: usize, looking: Looking) -> Option<CallRef> {
-        let node = &self.nodes[node];
-        node.work.board.accept(helper - node.helpers.start, looking)
+    pub(crate) fn accept(&self, worker: &Worker<'_>, looking: Looking) -> Option<Part> {
+        let helper = worker.helper?;
+        let node = &self.nodes[worker.node];
+        let part = match node.work.front.post.accept(worker.round.get(), looking) {
+            Some((part, round)) => {
+                worker.round.set(round);
+                part
+            }
+            None => node.work.board.accept(helper - node.helpers.start, looking)?,
+        };
+        self.work[helper].tally.call();
+        // Relaxed: a hint; see `summon`.
+        if node.work.front.unsummoned.load(Ordering::Relaxed) > 0 {
+            Sleep::look();
+            self.summon_more(worker.node);
+        }
+        Some(part)
     }
 
     /// Takes a job from the node's injector or deques, else from those of other nodes by distance.
     ///
-    /// `start` chooses which deque of a node is tried first.
+    /// `start` chooses which deque of a node is tried first. A node that has
+    /// helpers without work keeps its jobs for them.
     pub(crate) fn steal(&self, node: usize, helper: usize, start: usize) -> Option<JobRef> {
         let mut victims = self.nodes[node].victims.iter().enumerate();
-        let (distance, job) = victims
-            .find_map(|(distance, &victim)| Some((distance, self.nodes[victim].steal(start)?)))?;
+        let (distance, job) = victims.find_map(|(distance, &victim)| {
+            if victim != node && self.nodes[victim].keeps_up() {
+                return None;
+            }
+            Some((distance, self.nodes[victim].steal(start)?))
+        })?;
         self.work[helper].tally.stolen(distance);
         Some(job)
     }
@@ -213,15 +353,15 @@ impl Shared {
         nodes.chain(helpers.map(|(helper, work)| Storage::of("helper", helper.node, work)))
     }
 
-    /// Whether any queue of the pool has a job.
-    pub(crate) fn has_jobs(&self) -> bool {
-        self.nodes.iter().any(|node| node.has_jobs())
-    }
-
-    /// Whether an idle helper of the node would find something to do.
-    pub(crate) fn has_work_for(&self, node: usize, helper: usize) -> bool {
-        let own = &self.nodes[node];
-        own.work.board.invites(helper - own.helpers.start) || self.has_jobs()
+    /// Whether an idle helper would find something to do.
+    pub(crate) fn has_work_for(&self, worker: &Worker<'_>, helper: usize) -> bool {
+        let own = &self.nodes[worker.node];
+        own.work.front.post.tickets(worker.round.get()).total() > 0
+            || own.work.board.invites(helper - own.helpers.start)
+            || own.victims.iter().any(|&victim| {
+                let node = &self.nodes[victim];
+                node.has_jobs() && (victim == worker.node || !node.keeps_up())
+            })
     }
 
     /// Takes an unused deque of the node's for a caller from outside.
@@ -256,7 +396,10 @@ impl Shared {
     /// Tells the helpers to end when no work is left.
     pub(crate) fn shut_down(&self) {
         self.shutdown.begin();
-        self.sleep.wake_all();
+        Sleep::look();
+        self.nodes.iter().for_each(|node| {
+            node.work.front.sleep.wake(node.helpers.len());
+        });
     }
 
     /// Waits until a helper has left its loop, after [`Shared::shut_down`].
@@ -265,7 +408,7 @@ impl Shared {
     /// a wait as any other: a helper of another pool comes to calls that
     /// require it meanwhile.
     pub(crate) fn wait_for_end_of(&self, helper: usize) {
-        wait(&self.ended[helper], || false);
+        wait_for_end(&self.ended[helper]);
     }
 
     /// Tells whoever drops the pool that a helper has left its loop.
@@ -279,6 +422,30 @@ impl Shared {
     }
 }
 
+impl NodeWork {
+    /// Makes it for a node of so many helpers, and CPUs for so many threads.
+    pub(crate) fn new(helpers: usize, capacity: usize) -> Self {
+        Self {
+            activity: Activity::new(helpers, capacity).into(),
+            front: CachePadded::default(),
+            board: CachePadded::default(),
+            injector: CachePadded::default(),
+            guests: CachePadded::default(),
+        }
+    }
+}
+
+impl NodeWork {
+    /// The tickets of all open calls that nobody has taken.
+    fn tickets(&self) -> Tickets {
+        let (posted, more) = (self.front.post.all_tickets(), self.board.tickets());
+        Tickets {
+            required: posted.required.saturating_add(more.required),
+            optional: posted.optional.saturating_add(more.optional),
+        }
+    }
+}
+
 impl HelperWork {
     /// Makes it for a helper of a pool of so many nodes.
     pub(crate) fn new(nodes: usize) -> Self {
@@ -287,6 +454,11 @@ impl HelperWork {
 }
 
 impl PoolNode {
+    /// Whether the node has a helper that is free to run what is queued there.
+    fn keeps_up(&self) -> bool {
+        self.work.front.sleep.has_idle() && !self.work.activity.is_saturated()
+    }
+
     fn steal(&self, start: usize) -> Option<JobRef> {
         let steal = |stealers: &[Stealer]| {
             rotated(stealers.len(), start).find_map(|victim| stealers[victim].steal())

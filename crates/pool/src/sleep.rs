@@ -1,135 +1,152 @@
-//! Sleeping: helpers with nothing to do park, and whoever publishes work wakes one.
+//! Sleeping: helpers with nothing to do park, and whoever publishes work wakes as many as it needs.
 //!
 //! The states, both sides' steps, the race and the proof are in
 //! `docs/protocols/sleep.md`.
 
-use crossbeam_utils::CachePadded;
-
 use crate::sync::{AtomicUsize, Mutex, Ordering, Thread, current, fence, park};
 
-/// The idle helpers of a pool, per node. Nodes and helpers go by their place in the pool.
-#[derive(Debug)]
-pub(crate) struct Sleep {
-    nodes: Box<[CachePadded<IdleHelpers>]>,
-}
-
+/// The searching and the sleeping helpers of one node. Helpers go by their place in the pool.
 #[derive(Debug, Default)]
-struct IdleHelpers {
+#[repr(C)]
+pub(crate) struct Sleep {
+    /// Helpers that look for work, and those that were woken to do so.
+    searching: AtomicUsize,
     /// Invariant: the length of `list`, written only under its lock.
-    count: AtomicUsize,
+    asleep: AtomicUsize,
     /// Invariant: a helper is listed at most once, and only by itself.
-    list: Mutex<Vec<IdleHelper>>,
+    list: Mutex<Vec<Sleeper>>,
 }
 
 #[derive(Debug)]
-struct IdleHelper {
+struct Sleeper {
     helper: usize,
     thread: Thread,
 }
 
-/// How a helper's attempt to sleep ended.
+/// Whether a helper that found work was the last that searched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
-pub(crate) enum Slept {
-    /// It did not park: work had arrived.
-    WorkArrived,
-    /// It parked and was unparked, perhaps for no reason.
-    Unparked,
+pub(crate) enum Searching {
+    /// Others search on, and see what is published.
+    Others,
+    /// Nobody searches: what was published for this helper to see may need another.
+    Nobody,
 }
 
 impl Sleep {
-    pub(crate) fn new(nodes: usize) -> Self {
-        Self { nodes: (0..nodes).map(|_| CachePadded::default()).collect() }
+    /// Counts the calling helper as one that looks for work.
+    pub(crate) fn begin_search(&self) {
+        // Relaxed: whoever needs the count has a fence before it looks.
+        self.searching.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Parks the calling helper unless work has arrived.
+    /// Ends the calling helper's search, because it found work or is about to sleep.
     ///
-    /// `work_arrived` looks at everything the helper could be woken for.
-    pub(crate) fn sleep(
-        &self,
-        node: usize,
-        helper: usize,
-        work_arrived: impl FnOnce() -> bool,
-    ) -> Slept {
-        let idle = &self.nodes[node];
-        idle.enter(helper);
-        // [idle] SeqCst: between this helper's count and its look at the work.
-        // Its partner in `wake_one` stands between the work and the look at
-        // the count, so one of the two sees the other.
+    /// What the caller looks at next is ordered after this.
+    pub(crate) fn end_search(&self) -> Searching {
+        // Relaxed: the fence orders it.
+        let before = self.searching.fetch_sub(1, Ordering::Relaxed);
+        // [search] SeqCst: between the count and the look at the work. Its
+        // partner in `look` stands between the work and the look at the count.
         fence(Ordering::SeqCst);
-        let slept = if work_arrived() {
-            Slept::WorkArrived
-        } else {
-            park();
-            Slept::Unparked
-        };
-        idle.leave(helper);
-        slept
+        if before == 1 { Searching::Nobody } else { Searching::Others }
     }
 
-    /// Wakes one idle helper, of the first of these nodes that has one.
-    ///
-    /// The caller has published work before.
-    pub(crate) fn wake_one(&self, nodes: impl IntoIterator<Item = usize>) {
-        // [idle] SeqCst: between the work and the look at the counts.
-        fence(Ordering::SeqCst);
-        for node in nodes {
-            if self.nodes[node].wake(1) == 1 {
-                return;
+    /// Ends the calling helper's search where more search than this; returns whether it has.
+    pub(crate) fn leave_search_to(&self, others: usize) -> bool {
+        // Relaxed: `end_search` follows where this finds too many; a hint before that.
+        let mut searching = self.searching.load(Ordering::Relaxed);
+        while searching > others {
+            let fewer = searching - 1;
+            match self.searching.compare_exchange(
+                searching,
+                fewer,
+                Ordering::Relaxed,
+                Ordering::Relaxed,
+            ) {
+                Ok(_) => return true,
+                Err(now) => searching = now,
             }
         }
+        false
     }
 
-    /// Wakes up to `helpers` idle helpers of one node; returns how many.
+    /// Parks the calling helper, which has ended its search, unless work has arrived. It searches again after.
     ///
-    /// The caller has published work before.
-    pub(crate) fn wake_on_node(&self, node: usize, helpers: usize) -> usize {
-        // [idle] SeqCst, as in `wake_one`.
+    /// `work_arrived` looks at everything the helper could be woken for.
+    pub(crate) fn sleep(&self, helper: usize, work_arrived: impl FnOnce() -> bool) {
+        self.enter(helper);
+        // [idle] SeqCst: between this helper's entry and its look at the work.
+        // Its partner in `look` stands between the work and the look at the
+        // list's length, so one of the two sees the other.
         fence(Ordering::SeqCst);
-        self.nodes[node].wake(helpers)
-    }
-
-    /// Wakes every idle helper.
-    pub(crate) fn wake_all(&self) {
-        for node in 0..self.nodes.len() {
-            self.wake_on_node(node, usize::MAX);
+        if !work_arrived() {
+            park();
+        }
+        if self.leave(helper) {
+            // Else whoever took it off the list has counted it.
+            self.begin_search();
         }
     }
-}
 
-impl IdleHelpers {
-    fn enter(&self, helper: usize) {
-        let mut list = self.list.lock();
-        list.push(IdleHelper { helper, thread: current() });
-        // Relaxed: the fence that follows orders it.
-        self.count.store(list.len(), Ordering::Relaxed);
+    /// Orders what the caller has published before its looks at who searches and who sleeps.
+    pub(crate) fn look() {
+        // [idle] [search] SeqCst: between the work and the looks at the counts.
+        fence(Ordering::SeqCst);
     }
 
-    /// Takes the helper off the list, where nobody who woke it has done so.
-    fn leave(&self, helper: usize) {
-        let mut list = self.list.lock();
-        list.retain(|idle| idle.helper != helper);
-        self.count.store(list.len(), Ordering::Relaxed);
-    }
-
-    /// Takes up to `helpers` off the list, the last to come first, and unparks them; returns how many.
-    ///
-    /// All are taken at once, so they are different helpers: one that was
-    /// unparked could come back to the list before the next is taken.
-    fn wake(&self, helpers: usize) -> usize {
+    /// How many helpers look for work; after [`Sleep::look`] or [`Sleep::end_search`].
+    pub(crate) fn searching(&self) -> usize {
         // Relaxed: the caller's fence orders it.
-        if self.count.load(Ordering::Relaxed) == 0 {
+        self.searching.load(Ordering::Relaxed)
+    }
+
+    /// Whether any helper searches or sleeps.
+    pub(crate) fn has_idle(&self) -> bool {
+        self.searching() > 0 || self.asleep.load(Ordering::Relaxed) > 0
+    }
+
+    /// Wakes up to so many helpers, the last to fall asleep first; returns how many.
+    ///
+    /// After [`Sleep::look`] or [`Sleep::end_search`].
+    ///
+    /// All are taken off the list at once, so they are different helpers: one
+    /// that was unparked could come back before the next is taken.
+    pub(crate) fn wake(&self, helpers: usize) -> usize {
+        // Relaxed: the caller's fence orders it.
+        if helpers == 0 || self.asleep.load(Ordering::Relaxed) == 0 {
             return 0;
         }
-        let woken = {
+        let (one, more) = {
             let mut list = self.list.lock();
-            let left = list.len().saturating_sub(helpers);
-            let woken = list.split_off(left);
-            self.count.store(left, Ordering::Relaxed);
-            woken
+            // Nothing is allocated to wake one.
+            let one = list.pop();
+            let left = list.len().saturating_sub(helpers - 1);
+            let more = if left < list.len() { list.split_off(left) } else { Vec::new() };
+            self.asleep.store(list.len(), Ordering::Relaxed);
+            let woken = usize::from(one.is_some()) + more.len();
+            // Under the lock: a helper that leaves by itself counts itself.
+            self.searching.fetch_add(woken, Ordering::Relaxed);
+            (one, more)
         };
         // Outside of the lock, so that a woken helper need not wait for it.
-        woken.iter().for_each(|idle| idle.thread.unpark());
-        woken.len()
+        let woken = one.iter().chain(&more);
+        woken.inspect(|sleeper| sleeper.thread.unpark()).count()
+    }
+
+    fn enter(&self, helper: usize) {
+        let mut list = self.list.lock();
+        list.push(Sleeper { helper, thread: current() });
+        // Relaxed: the fence that follows orders it.
+        self.asleep.store(list.len(), Ordering::Relaxed);
+    }
+
+    /// Takes the helper off the list; returns whether nobody who woke it has done so.
+    fn leave(&self, helper: usize) -> bool {
+        let mut list = self.list.lock();
+        let before = list.len();
+        list.retain(|sleeper| sleeper.helper != helper);
+        self.asleep.store(list.len(), Ordering::Relaxed);
+        list.len() < before
     }
 }

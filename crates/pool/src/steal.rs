@@ -1,6 +1,6 @@
 //! Victim order: own node first, then the others by distance.
 
-use firsttouch_topology::{NodeId, Topology};
+use firsttouch_topology::{CpuId, NodeId, Topology};
 
 /// Returns the places of a pool's nodes in the order in which one of them looks for work: itself, then by distance, then by number.
 ///
@@ -12,13 +12,26 @@ pub(crate) fn victim_order(nodes: &[NodeId], by_distance: &[NodeId]) -> Box<[usi
 }
 
 /// Returns, for every node of the machine, the place of the pool's node that is nearest to it.
-pub(crate) fn nearest(topology: &Topology, nodes: &[NodeId]) -> Vec<(NodeId, usize)> {
+fn nearest(topology: &Topology, nodes: &[NodeId]) -> Vec<(NodeId, usize)> {
     let all = topology.nodes().iter().map(firsttouch_topology::Node::id);
     all.filter_map(|id| {
         let order = victim_order(nodes, &topology.nodes_by_distance(id));
         Some((id, *order.first()?))
     })
     .collect()
+}
+
+/// For every CPU number, returns the place of the pool's node that is nearest to it.
+///
+/// It is the first where no node names the CPU.
+pub(crate) fn nearest_by_cpu(topology: &Topology, nodes: &[NodeId]) -> Box<[u32]> {
+    let nearest = nearest(topology, nodes);
+    let numbers = topology.cpus().iter().map(|cpu| cpu.id.os_index());
+    let place = |cpu: u32| {
+        let node = topology.node_of_cpu(CpuId::new(cpu))?;
+        nearest.iter().find(|(id, _)| *id == node).map(|&(_, place)| place as u32)
+    };
+    (0..=numbers.max().unwrap_or(0)).map(|cpu| place(cpu).unwrap_or(0)).collect()
 }
 
 /// Visits `0..len` once each, beginning at a place that `start` chooses.

@@ -4,12 +4,12 @@ use std::fmt;
 
 use firsttouch_topology::{NodeId, affinity};
 
-use crate::board::{HelperSet, Invitation};
 use crate::call::{Arrival, Call, CallRef};
 use crate::completion::Remaining;
 use crate::helper::Helper;
 use crate::panic::catch;
 use crate::pin::Pinned;
+use crate::post::Tickets;
 use crate::shared::Shared;
 use crate::worker::{Worker, wait};
 
@@ -95,20 +95,23 @@ impl Team {
     }
 
     /// Whether a call from this worker narrows the caller's affinity.
-    pub(crate) fn keeps_caller(&self, worker: &Worker) -> bool {
+    pub(crate) fn keeps_caller(&self, worker: &Worker<'_>) -> bool {
         let several_nodes = || worker.shared().topology.nodes().len() > 1;
         worker.helper.is_none() && self.keep_caller.unwrap_or_else(several_nodes)
     }
 
     /// Returns what the team asks of the pool's nodes, no more than they have.
-    pub(crate) fn asks<'t>(&'t self, worker: &'t Worker) -> impl Iterator<Item = Ask> + Clone + 't {
+    pub(crate) fn asks<'t>(
+        &'t self,
+        worker: &'t Worker<'t>,
+    ) -> impl Iterator<Item = Ask> + Clone + 't {
         self.nodes.iter().filter_map(move |wanted| {
             let shared = worker.shared();
             let node = shared.nodes.iter().position(|node| node.id == wanted.node)?;
             let there = shared.others_on_node(node, worker.helper);
             let required = wanted.required.min(there);
             let optional = wanted.invited.min(there - required);
-            Some(Ask { node, required, optional })
+            Some(Ask { node, tickets: Tickets { required, optional } })
         })
     }
 }
@@ -118,44 +121,44 @@ impl Team {
 pub(crate) struct Ask {
     /// The node's place in the pool.
     pub(crate) node: usize,
-    pub(crate) required: usize,
-    pub(crate) optional: usize,
+    pub(crate) tickets: Tickets,
 }
 
 /// Runs `own` on the caller and `work` on the helpers that come; returns how many took part, the caller included.
 ///
 /// Returns, or resumes the first panic, when nobody runs `work` any more.
 pub(crate) fn fork(
-    worker: &Worker,
+    worker: &Worker<'_>,
     asks: impl Iterator<Item = Ask> + Clone,
-    work: &(dyn Fn(Arrival) + Sync),
+    work: &(impl Fn(Arrival) + Sync),
     own: impl FnOnce(),
 ) -> usize {
     let shared = worker.shared();
-    let asks = asks.filter(|ask| ask.required + ask.optional > 0);
-    let call = Call::new(asks.clone().map(|ask| ask.required + ask.optional).sum(), work);
-    let reference = CallRef::new(&call);
+    let asks = asks.filter(|ask| ask.tickets.total() > 0);
+    let invited: usize = asks.clone().map(|ask| ask.tickets.total()).sum();
+    let call = Call::new(invited);
+    let reference = CallRef::new(&call, work);
     // A scope further down this stack must not push on the deque meanwhile.
     let _frame = worker.enter(crate::worker::NO_SCOPE);
-    for Ask { node, required, optional } in asks.clone() {
-        let mut came = HelperSet::default();
-        if let Some(caller) = shared.place_in_node(node, worker.helper) {
-            came.insert(caller);
-        }
-        shared.invite(node, Invitation { call: reference, required, optional, came });
+    let mut first = 1;
+    for Ask { node, tickets } in asks.clone() {
+        shared.invite(worker, node, reference, first, tickets);
+        first += tickets.total();
+    }
+    for Ask { node, tickets } in asks.clone() {
+        shared.summon(node, tickets);
     }
     // Nothing between the first invitation and the end of the wait can
     // unwind: the helpers use this frame.
     if let Err(payload) = catch(own) {
         call.keep_panic(payload);
     }
-    let withdrawn: usize =
-        asks.map(|ask| shared.nodes[ask.node].work.board.withdraw(reference)).sum();
+    let withdrawn: usize = asks.map(|ask| shared.withdraw(ask.node, &reference)).sum();
     if call.parts.owner_done(1 + withdrawn) == Remaining::Others {
-        wait(call.parts.done(), || false);
+        wait(worker, call.parts.done(), || false);
     }
     call.resume_panic();
-    call.members()
+    1 + invited - withdrawn
 }
 
 /// One thread's part in a fork-join call.

@@ -1,6 +1,6 @@
 //! Workers: the threads that run closures of a pool, helpers and guests.
 //!
-//! Every thread that runs a pool's closures has a deque there. A helper has its
+//! Every thread that runs a pool's closures has a queue there. A helper has its
 //! own; a thread from outside borrows a guest's for its outermost call. So
 //! every caller runs its own closures itself, and waits only for those that
 //! another thread has already started (`docs/protocols/waiting.md`).
@@ -8,238 +8,297 @@
 use std::cell::Cell;
 use std::ptr;
 use std::sync::Arc;
+use std::time::Duration;
 
-use firsttouch_topology::affinity;
-
+use crate::activity::Activity;
 use crate::board::Looking;
 use crate::completion::{Completion, Registered};
+use crate::current::home;
 use crate::deque::Deque;
+use crate::post::Round;
+use crate::queue::{Queue, Taken};
 use crate::shared::Shared;
+use crate::spin::Spin;
 use crate::steal::Rotation;
-use crate::sync::{park, thread_local};
+use crate::sync::park;
 use crate::task::JobRef;
 
 /// The frame in which no scope may push its tasks on the deque.
 pub(crate) const NO_SCOPE: *const () = ptr::null();
 
 /// One thread at work for one pool.
-pub(crate) struct Worker {
-    shared: Arc<Shared>,
+pub(crate) struct Worker<'p> {
+    shared: &'p Arc<Shared>,
+    /// Names the pool.
+    pool: *const Shared,
+    activity: &'p Activity,
     /// Invariant: every frame leaves it as it found it, but for what thieves
     /// took. Thieves take the oldest, so where one job of a frame is gone, all
     /// jobs of the frames below are gone too.
-    pub(crate) deque: Deque,
+    queue: Queue,
     /// The node's place in the pool.
     pub(crate) node: usize,
     /// The helper's place in the pool; `None` for a guest.
     pub(crate) helper: Option<usize>,
-    /// The scope whose owner or task is the innermost frame of this pool on this thread's stack.
-    scope: Cell<*const ()>,
-    /// Jobs of that frame on the deque, at most: thieves are not counted.
-    pushed: Cell<usize>,
+    /// Whether the node counts it as busy.
+    is_counted: Cell<bool>,
+    frame: Cell<Innermost>,
     pub(crate) rotation: Cell<Rotation>,
+    /// The last round of its node's post that the helper took part in, or that it opened.
+    pub(crate) round: Cell<Round>,
     /// The worker that this thread is further down its stack, for another pool.
-    below: Cell<*const Worker>,
+    pub(crate) below: Cell<*const Worker<'static>>,
 }
 
-thread_local! {
-    /// The innermost worker that this thread is.
-    ///
-    /// Invariant: null, or a worker in a frame further down this thread's stack.
-    static CURRENT: Cell<*const Worker> = const { Cell::new(ptr::null()) };
+/// The innermost frame of this pool on this thread's stack, joins aside.
+#[derive(Clone, Copy, Debug)]
+struct Innermost {
+    /// The scope whose owner or task it is.
+    scope: *const (),
+    /// How many joins were open below it.
+    joins: usize,
+    /// Tasks of that scope on the deque, at most: thieves are not counted.
+    pushed: usize,
 }
 
-impl Worker {
-    pub(crate) fn new(
-        shared: Arc<Shared>,
+impl<'p> Worker<'p> {
+    /// Makes a helper's worker.
+    pub(crate) fn helper(
+        shared: &'p Arc<Shared>,
         deque: Deque,
         node: usize,
-        helper: Option<usize>,
+        helper: usize,
     ) -> Self {
+        Self::new(shared, Queue::with(deque), node, Some(helper))
+    }
+
+    /// Makes the worker of a thread from outside.
+    pub(crate) fn guest(shared: &'p Arc<Shared>, node: usize) -> Self {
+        Self::new(shared, Queue::default(), node, None)
+    }
+
+    fn new(shared: &'p Arc<Shared>, queue: Queue, node: usize, helper: Option<usize>) -> Self {
         Self {
             shared,
-            deque,
+            pool: Arc::as_ptr(shared),
+            activity: &shared.nodes[node].work.activity,
+            queue,
             node,
             helper,
-            scope: Cell::new(NO_SCOPE),
-            pushed: Cell::new(0),
+            is_counted: Cell::new(false),
+            frame: Cell::new(Innermost { scope: NO_SCOPE, joins: 0, pushed: 0 }),
             rotation: Cell::new(Rotation::new(helper.unwrap_or(0))),
+            round: Cell::new(0),
             below: Cell::new(ptr::null()),
         }
     }
 
-    pub(crate) fn shared(&self) -> &Arc<Shared> {
-        &self.shared
+    #[inline]
+    pub(crate) fn shared(&self) -> &'p Arc<Shared> {
+        self.shared
     }
 
-    /// Makes the calling thread known as this worker until the guard is dropped.
-    pub(crate) fn make_current(&self) -> Current<'_> {
-        // A thread whose thread-local values are gone is a worker that nested
-        // calls do not find: each borrows a guest's deque of its own.
-        let below = CURRENT.try_with(|current| current.replace(self)).unwrap_or(ptr::null());
-        self.below.set(below);
-        Current { worker: self }
+    /// Whether this is a worker of that pool.
+    #[inline]
+    pub(crate) fn belongs_to(&self, shared: &Shared) -> bool {
+        ptr::eq(self.pool, shared)
     }
 
-    /// Begins a frame in which only this scope may push tasks on the deque.
+    /// Begins a frame of a scope, or one in which no scope may push, until the guard is dropped.
     pub(crate) fn enter(&self, scope: *const ()) -> Frame<'_> {
-        let outer = self.scope.replace(scope);
+        let outer = self.frame.get();
+        let joins = self.queue.joins();
         // A scope's task that its owner runs belongs to the owner's frame.
-        let pushed = (outer != scope).then(|| self.pushed.take());
-        Frame { worker: self, scope: outer, pushed }
+        let own = ptr::eq(outer.scope, scope) && outer.joins == joins;
+        let pushed = if own { outer.pushed } else { 0 };
+        self.frame.set(Innermost { scope, joins, pushed });
+        Frame { worker: self, outer, own }
     }
 
+    /// Begins a job that came from another worker, until the guard is dropped.
+    pub(crate) fn enter_foreign(&self) -> Foreign<'_> {
+        Foreign { frame: self.enter(NO_SCOPE), floor: self.queue.begin_foreign() }
+    }
+
+    /// Whether tasks of this scope may be pushed: its frame is the innermost, and no join lies above it.
     pub(crate) fn may_push_for(&self, scope: *const ()) -> bool {
-        ptr::eq(self.scope.get(), scope)
+        let frame = self.frame.get();
+        ptr::eq(frame.scope, scope) && frame.joins == self.queue.joins()
     }
 
-    /// Pushes a job; the calling frame pops it again, where no thief takes it.
+    /// Queues the second half of a join; [`Worker::take_back`] ends this.
+    #[inline]
     pub(crate) fn push(&self, job: JobRef) {
-        self.deque.push(job);
-        self.shared.wake_one(self.node);
+        self.queue.keep(job);
+        if !(self.activity.is_saturated() && self.queue.may_keep()) {
+            self.show_kept();
+        }
     }
 
-    pub(crate) fn pop(&self) -> Option<JobRef> {
-        self.deque.pop()
+    /// Takes back the second half of the innermost join, the job at this address.
+    #[inline]
+    pub(crate) fn take_back(&self, job: *const ()) -> Taken {
+        let taken = self.queue.take_back(job);
+        if !self.activity.is_saturated() && self.queue.keeps_any() {
+            self.show_kept();
+        }
+        taken
     }
 
+    /// Shows what is kept: all where a thread is free, else the oldest job.
+    #[inline(never)]
+    fn show_kept(&self) {
+        self.begins_work();
+        while self.queue.show_oldest(|| self.borrow_deque()) && !self.activity.is_saturated() {}
+        self.shared.wake_for_shown(self.node);
+    }
+
+    /// Pushes a task for the scope whose frame is the innermost.
     pub(crate) fn push_for_scope(&self, job: JobRef) {
-        self.pushed.set(self.pushed.get() + 1);
-        self.push(job);
+        self.begins_work();
+        let frame = self.frame.get();
+        self.frame.set(Innermost { pushed: frame.pushed + 1, ..frame });
+        // What is shown is older than what is kept.
+        while self.queue.show_oldest(|| self.borrow_deque()) {}
+        self.queue.show(job, || self.borrow_deque());
+        self.shared.wake_for_shown(self.node);
     }
 
-    /// Pops a job that the current frame pushed; leaves alone those of the frames below.
+    /// Takes back the task pushed last for the scope whose frame is the innermost.
+    ///
+    /// Never more than were pushed: a job below is another frame's.
     pub(crate) fn pop_for_scope(&self) -> Option<JobRef> {
-        let pushed = self.pushed.get().checked_sub(1)?;
-        let job = self.deque.pop();
+        let frame = self.frame.get();
+        let pushed = frame.pushed.checked_sub(1)?;
+        let job = self.queue.pop_shown();
         // Where nothing is left, thieves took the rest of this frame's jobs.
-        self.pushed.set(if job.is_some() { pushed } else { 0 });
+        self.frame.set(Innermost { pushed: if job.is_some() { pushed } else { 0 }, ..frame });
         job
     }
 
-    /// Takes part in a call that another thread waits for this node's helpers to join, where there is one.
+    /// Takes the newest job that a frame which has ended left on the deque.
+    pub(crate) fn pop(&self) -> Option<JobRef> {
+        self.queue.pop_shown()
+    }
+
+    /// Runs `sleep`, and counts the worker as one that leaves its CPU to others.
+    fn rests(&self, sleep: impl FnOnce()) {
+        let counted = self.is_counted.get();
+        self.ends_work();
+        sleep();
+        if counted {
+            self.begins_work();
+        }
+    }
+
+    /// Counts the worker as one that is busy, if it is not counted yet.
+    ///
+    /// A part in a call, which may be over in no time, is counted when it
+    /// queues something; a job at once.
+    pub(crate) fn begins_work(&self) {
+        if !self.is_counted.replace(true) {
+            match self.helper {
+                Some(_) => self.activity.helper_begins(),
+                None => self.activity.guest_begins(),
+            }
+        }
+    }
+
+    /// Ends what [`Worker::begins_work`] began, if it did.
+    pub(crate) fn ends_work(&self) {
+        if self.is_counted.replace(false) {
+            match self.helper {
+                Some(_) => self.activity.helper_ends(),
+                None => self.activity.guest_ends(),
+            }
+        }
+    }
+
+    fn borrow_deque(&self) -> Deque {
+        self.shared.borrow_deque(self.node)
+    }
+
+    /// Takes part in a call that requires helpers of this node; returns whether there was one.
     fn serve_required(&self) -> bool {
         let Some(helper) = self.helper else { return false };
-        let Some(call) = self.shared.accept(self.node, helper, Looking::ForRequired) else {
-            return false;
-        };
-        self.shared.work[helper].tally.call();
-        let _frame = self.enter(NO_SCOPE);
-        // SAFETY: [part] it comes from a board.
-        unsafe { call.take_part(helper) };
+        let Some(part) = self.shared.accept(self, Looking::ForRequired) else { return false };
+        let _foreign = self.enter_foreign();
+        // SAFETY: [part] it was accepted.
+        unsafe { part.take(helper) };
         true
     }
 }
 
-/// Keeps a thread known as a worker.
-pub(crate) struct Current<'w> {
-    worker: &'w Worker,
-}
-
-impl Drop for Current<'_> {
+impl Drop for Worker<'_> {
     fn drop(&mut self) {
-        let below = self.worker.below.get();
-        // Where the thread-local values are gone there is nothing to restore.
-        let _ = CURRENT.try_with(|current| current.set(below));
+        self.ends_work();
+        if self.helper.is_some() {
+            return;
+        }
+        if let Some(deque) = std::mem::take(&mut self.queue).into_deque() {
+            debug_assert!(deque.is_empty(), "every frame leaves the deque as it found it");
+            self.shared.return_deque(self.node, deque);
+        }
     }
 }
 
-/// Keeps a frame; the outer one continues when it is dropped.
+/// Restores the innermost frame when it is dropped.
 pub(crate) struct Frame<'w> {
-    worker: &'w Worker,
-    scope: *const (),
-    pushed: Option<usize>,
+    worker: &'w Worker<'w>,
+    outer: Innermost,
+    own: bool,
 }
 
 impl Drop for Frame<'_> {
     fn drop(&mut self) {
-        self.worker.scope.set(self.scope);
-        if let Some(pushed) = self.pushed {
-            self.worker.pushed.set(pushed);
-        }
+        let pushed = if self.own { self.worker.frame.get().pushed } else { self.outer.pushed };
+        self.worker.frame.set(Innermost { pushed, ..self.outer });
     }
 }
 
-/// Calls `f` with the worker that the calling thread is for this pool, if it is one.
-pub(crate) fn with_current<R>(shared: &Arc<Shared>, f: impl FnOnce(Option<&Worker>) -> R) -> R {
-    f(innermost_where(|worker| Arc::ptr_eq(&worker.shared, shared)))
+/// Ends a job that came from another worker when it is dropped.
+pub(crate) struct Foreign<'w> {
+    frame: Frame<'w>,
+    floor: usize,
 }
 
-/// Calls `f` as a worker of this pool: as the one that the calling thread is, else as a guest.
-pub(crate) fn enter<R>(shared: &Arc<Shared>, f: impl FnOnce(&Worker) -> R) -> R {
-    with_current(shared, |worker| match worker {
-        Some(worker) => f(worker),
-        None => {
-            let guest = Guest::new(shared);
-            let _current = guest.worker().make_current();
-            f(guest.worker())
-        }
-    })
-}
-
-/// Returns the place, in the pool, of the node that the calling thread is on, or of the nearest to it.
-pub(crate) fn node_here(shared: &Shared) -> usize {
-    let worker = innermost_where(|worker| ptr::eq(Arc::as_ptr(&worker.shared), shared));
-    worker.map_or_else(|| shared.nearest_node(affinity::current_cpu()), |worker| worker.node)
-}
-
-/// Finds the innermost such worker that the calling thread is.
-///
-/// The reference must not leave the caller's frame, which is why this stays
-/// private: the workers lie in frames below.
-fn innermost_where<'stack>(matches: impl Fn(&Worker) -> bool) -> Option<&'stack Worker> {
-    let mut worker = CURRENT.try_with(Cell::get).unwrap_or(ptr::null());
-    loop {
-        // SAFETY: by the invariant of CURRENT, and so of `below`.
-        let candidate = unsafe { worker.as_ref() }?;
-        if matches(candidate) {
-            return Some(candidate);
-        }
-        worker = candidate.below.get();
-    }
-}
-
-/// A thread from outside, with a deque borrowed from its node.
-struct Guest {
-    /// Invariant: there until drop, which takes it apart to give the deque back.
-    worker: Option<Worker>,
-}
-
-impl Guest {
-    fn new(shared: &Arc<Shared>) -> Self {
-        let node = shared.nearest_node(affinity::current_cpu());
-        let deque = shared.borrow_deque(node);
-        Self { worker: Some(Worker::new(Arc::clone(shared), deque, node, None)) }
-    }
-
-    fn worker(&self) -> &Worker {
-        self.worker.as_ref().expect("a guest has its worker until it is dropped")
-    }
-}
-
-impl Drop for Guest {
+impl Drop for Foreign<'_> {
     fn drop(&mut self) {
-        if let Some(Worker { shared, deque, node, .. }) = self.worker.take() {
-            debug_assert!(deque.is_empty(), "every frame leaves the deque as it found it");
-            shared.return_deque(node, deque);
-        }
+        self.frame.worker.queue.end_foreign(self.floor);
     }
 }
 
-/// Waits for completion, and meanwhile runs what the waiting frame can run of its own.
+/// Waits for completion; `run_own` runs one piece of the caller's own queued work, if there is one.
 ///
-/// `run_own` runs one piece of the frame's work that nobody has started, and
-/// says whether there was one. Whoever adds to that work pokes `done` after.
-///
-/// A helper also takes part in required calls to its node: their callers wait
-/// for it. It runs nothing else, above all no stranger's task: the frame below
-/// may hold a lock that the stranger wants.
-pub(crate) fn wait(done: &Completion, mut run_own: impl FnMut() -> bool) {
-    // A thread is a helper of one pool at most; in all others it is a guest.
-    let home = innermost_where(|worker| worker.helper.is_some());
+/// A thread that is a helper also comes to calls that require it; it runs no
+/// stranger's task. Panics do not come out of either.
+pub(crate) fn wait(worker: &Worker<'_>, done: &Completion, run_own: impl FnMut() -> bool) {
+    wait_until(done, worker.shared.spin, run_own, || {
+        // While it sleeps, another thread may have its CPU.
+        worker.rests(park);
+    });
+}
+
+/// Waits as [`wait`] does, for a thread that has nothing queued itself.
+pub(crate) fn wait_for_end(done: &Completion) {
+    wait_until(done, Duration::ZERO, || false, park);
+}
+
+fn wait_until(
+    done: &Completion,
+    spin: Duration,
+    mut run_own: impl FnMut() -> bool,
+    sleep: impl Fn(),
+) {
+    let home = home();
     let mut serve = || run_own() || home.is_some_and(Worker::serve_required);
+    let mut spins = Spin::new(spin);
     while !done.is_complete() {
         if serve() {
+            spins = Spin::new(spin);
+            continue;
+        }
+        if spins.pause() {
             continue;
         }
         if done.register() == Registered::Complete {
@@ -247,7 +306,7 @@ pub(crate) fn wait(done: &Completion, mut run_own: impl FnMut() -> bool) {
         }
         // What came before the registration may have seen nobody to wake.
         if !serve() {
-            park();
+            sleep();
         }
     }
 }

@@ -11,15 +11,17 @@ use loom::sync::{Condvar, Mutex};
 use loom::thread::{self, JoinHandle};
 
 use super::check;
+use crate::current::enter;
 use crate::deque::Deque;
 use crate::helper::{self, Helper};
 use crate::pin::Pinned;
-use crate::shared::{HelperWork, Shared, Started};
+use crate::post::Tickets;
+use crate::shared::{HelperWork, NodeWork, Shared, Started};
 use crate::storage::OwnPages;
 use crate::sync::Thread;
 use crate::task;
 use crate::team::{Ask, fork};
-use crate::worker::{Worker, enter};
+use crate::worker::Worker;
 
 static TOPOLOGY: LazyLock<Arc<Topology>> = LazyLock::new(|| {
     Arc::new(Topology::synthetic("node:2 core:256 pu:1").expect("it is in the grammar"))
@@ -45,7 +47,7 @@ impl Model {
             thread: Thread::default(),
             stealer: deque.stealer(),
             work: OwnPages::new(HelperWork::new(2)),
-            node_work: None,
+            node_work: Some(OwnPages::new(NodeWork::new(nodes.len(), nodes.len() + 1))),
         };
         let started: Vec<_> = deques.iter().enumerate().map(start).collect();
         let handles: Vec<_> = started.iter().map(|started| started.thread.clone()).collect();
@@ -56,7 +58,7 @@ impl Model {
                 thread::spawn(move || {
                     handle.adopt();
                     let node = shared.place_of_node(index);
-                    helper::run(&Worker::new(shared, deque, node, Some(index)), index);
+                    helper::run(&Worker::helper(&shared, deque, node, index), index);
                 })
             });
         Self { threads: threads.collect(), shared }
@@ -76,7 +78,7 @@ impl Model {
                     assert!(!before, "nobody comes twice");
                 });
             };
-            let asks = std::iter::once(Ask { node: 0, required, optional });
+            let asks = std::iter::once(Ask { node: 0, tickets: Tickets { required, optional } });
             let own = crate::call::Arrival { order: 0, helper: None };
             let members = fork(worker, asks, &work, || work(own));
             // SAFETY: loom checks that every member's writes are visible and over.
@@ -233,7 +235,8 @@ fn a_helper_that_waits_serves_a_call_that_requires_it() {
             half_stolen.happens();
             enter(shared, |worker| {
                 let required = shared.others_on_node(0, worker.helper);
-                let asks = std::iter::once(Ask { node: 0, required, optional: 0 });
+                let asks =
+                    std::iter::once(Ask { node: 0, tickets: Tickets { required, optional: 0 } });
                 fork(worker, asks, &|_| (), || ())
             })
         };
@@ -267,7 +270,8 @@ fn a_helper_woken_for_a_job_that_takes_an_invitation_instead_wakes_another() {
             // The first node's helper waits in the call for the job, so only
             // the other node's helper can run it.
             let work = |_| ran.wait();
-            let asks = std::iter::once(Ask { node: 0, required: 1, optional: 0 });
+            let asks =
+                std::iter::once(Ask { node: 0, tickets: Tickets { required: 1, optional: 0 } });
             fork(worker, asks, &work, job);
         });
         model.shut_down();

@@ -1,119 +1,145 @@
 //! `join`: two closures, perhaps at once.
 
+use std::mem::{ManuallyDrop, MaybeUninit};
 use std::panic::resume_unwind;
 
 use super::JobRef;
 use crate::completion::Completion;
 use crate::panic::{Payload, catch, discard};
+use crate::queue::Taken;
 use crate::sync::UnsafeCell;
-use crate::worker::{NO_SCOPE, Worker, wait};
+use crate::worker::{Worker, wait};
 
-/// Runs both closures and returns both results; the second may be stolen meanwhile.
-pub(crate) fn join<A, B, RA, RB>(worker: &Worker, a: A, b: B) -> (RA, RB)
+/// Runs `a` here, and `b` here too unless another thread has taken it meanwhile.
+#[inline]
+pub(crate) fn join<A, B, RA, RB>(worker: &Worker<'_>, a: A, b: B) -> (RA, RB)
 where
     A: FnOnce() -> RA + Send,
     B: FnOnce() -> RB + Send,
     RA: Send,
     RB: Send,
 {
-    // A scope further down this stack must not push on the deque above `b`.
-    let _frame = worker.enter(NO_SCOPE);
-    let job = StackJob::new(b);
+    let mut half = SecondHalf::new(b);
     // SAFETY: [frame] this function does not return, nor unwind, before the
-    // job was popped here or has completed.
-    worker.push(unsafe { job.as_job_ref() });
+    // job was taken back here or has completed.
+    worker.push(unsafe { half.as_job_ref() });
     let a = catch(a);
-    let b = match worker.pop() {
-        Some(popped) => {
-            // Everything pushed above it has been popped by the frame that pushed it.
-            debug_assert!(popped.is(job.address()), "what is on top of the deque is this job");
-            job.run_inline()
-        }
-        None => {
-            wait(&job.done, || false);
-            job.into_result()
-        }
+    let b = match worker.take_back(half.address()) {
+        // SAFETY: [once] the job was taken back, so nobody else runs it.
+        Taken::Back => catch(unsafe { half.take() }),
+        // SAFETY: [stolen] another thread has started it.
+        Taken::Stolen => unsafe { half.wait(worker) },
     };
     match (a, b) {
         (Ok(a), Ok(b)) => (a, b),
+        (a, b) => resume_first(a, b),
+    }
+}
+
+/// Resumes the first half's panic, else the second's; what else there is, is dropped.
+#[cold]
+fn resume_first<RA, RB>(a: Result<RA, Payload>, b: Result<RB, Payload>) -> ! {
+    let payload = match (a, b) {
         (Err(payload), b) => {
             discard(b);
-            resume_unwind(payload)
+            payload
         }
         (Ok(a), Err(payload)) => {
             discard(a);
-            resume_unwind(payload)
+            payload
+        }
+        (Ok(_), Ok(_)) => unreachable!("one of the two has panicked"),
+    };
+    resume_unwind(payload)
+}
+
+/// The second half of a join, in its owner's stack frame.
+struct SecondHalf<F, R> {
+    /// Taken by whoever runs the half.
+    f: UnsafeCell<MaybeUninit<F>>,
+    /// Written by a thief before completion; read by the owner after.
+    result: UnsafeCell<MaybeUninit<Result<R, Payload>>>,
+    /// Dropped where the owner waited; else there is nothing to drop in it.
+    done: ManuallyDrop<Completion>,
+}
+
+impl<F: FnOnce() -> R + Send, R: Send> SecondHalf<F, R> {
+    #[inline]
+    fn new(f: F) -> Self {
+        Self {
+            f: UnsafeCell::new(MaybeUninit::new(f)),
+            result: UnsafeCell::new(MaybeUninit::uninit()),
+            done: ManuallyDrop::new(Completion::new()),
         }
     }
-}
 
-/// A job in the frame of the thread that waits for it.
-struct StackJob<F, R> {
-    /// Invariant: taken by whoever runs the job, which happens once.
-    f: UnsafeCell<Option<F>>,
-    /// Invariant: written by the thief before completion, read by the owner after it.
-    result: UnsafeCell<Option<Result<R, Payload>>>,
-    done: Completion,
-}
-
-impl<F: FnOnce() -> R + Send, R: Send> StackJob<F, R> {
-    fn new(f: F) -> Self {
-        Self { f: UnsafeCell::new(Some(f)), result: UnsafeCell::new(None), done: Completion::new() }
-    }
-
+    #[inline]
     fn address(&self) -> *const () {
         std::ptr::from_ref(self).cast()
     }
 
-    /// Refers to this job in a queue.
+    /// Refers to this as a job.
     ///
     /// # Safety
     ///
-    /// - `[frame]` The job stays where it is until the reference was taken
-    ///   back, or the job has completed.
+    /// - `[frame]` This stays where it is until the job was taken back from the
+    ///   queue or has completed.
+    #[inline]
     unsafe fn as_job_ref(&self) -> JobRef {
         // SAFETY: [job] by [frame], and the closure and its result are Send.
         unsafe { JobRef::new(self.address(), Self::run_stolen) }
     }
 
-    /// Runs the job on the thief.
+    /// Takes the closure out, to call it.
+    ///
+    /// # Safety
+    ///
+    /// - `[once]` Nobody else calls this for this half.
+    #[inline]
+    unsafe fn take(&self) -> F {
+        self.f.with_mut(|f| {
+            // SAFETY: [once] the closure is moved out of its place once.
+            unsafe { f.cast::<F>().read() }
+        })
+    }
+
+    /// Runs the half on a thief.
     ///
     /// # Safety
     ///
     /// - `[job]` as in [`JobRef::new`].
-    unsafe fn run_stolen(job: *const (), worker: &Worker) {
+    unsafe fn run_stolen(job: *const (), worker: &Worker<'_>) {
         let this: *const Self = job.cast();
         {
             // SAFETY: [job] the frame is alive; the reference ends before completion.
-            let job = unsafe { &*this };
-            let _frame = worker.enter(NO_SCOPE);
-            let result = job.call();
-            job.result.with_mut(|place| {
+            let half = unsafe { &*this };
+            let _foreign = worker.enter_foreign();
+            // SAFETY: [once] a job runs once.
+            let result = catch(unsafe { half.take() });
+            half.result.with_mut(|place| {
                 // SAFETY: the owner looks only after completion.
-                unsafe { *place = Some(result) }
+                unsafe { place.cast::<Result<R, Payload>>().write(result) }
             });
         }
         // SAFETY: [job].
-        let done = unsafe { &raw const (*this).done };
+        let done = unsafe { &raw const (*this).done }.cast();
         // SAFETY: [alive] the owner waits for it. [once] the job runs once.
         unsafe { Completion::complete(done) };
     }
 
-    /// Runs the job on its owner, who took it back.
-    fn run_inline(&self) -> Result<R, Payload> {
-        self.call()
-    }
-
-    fn call(&self) -> Result<R, Payload> {
-        let f = self.f.with_mut(|f| {
-            // SAFETY: whoever runs the job is the only one to look at the closure.
-            unsafe { (*f).take() }
-        });
-        catch(f.expect("a job runs once"))
-    }
-
-    /// Returns the result of a job that has completed elsewhere.
-    fn into_result(self) -> Result<R, Payload> {
-        self.result.into_inner().expect("a job that has completed has a result")
+    /// Waits for the thief, and returns its result.
+    ///
+    /// # Safety
+    ///
+    /// - `[stolen]` Another thread has taken the job from the queue, and this is called once.
+    #[inline(never)]
+    unsafe fn wait(&mut self, worker: &Worker<'_>) -> Result<R, Payload> {
+        wait(worker, &self.done, || false);
+        // SAFETY: [stolen] nobody uses it after completion.
+        unsafe { ManuallyDrop::drop(&mut self.done) };
+        self.result.with(|result| {
+            // SAFETY: [stolen] the thief wrote it before completion, and it is read once.
+            unsafe { result.cast::<Result<R, Payload>>().read() }
+        })
     }
 }

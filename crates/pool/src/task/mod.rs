@@ -17,7 +17,7 @@ use crate::worker::Worker;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct JobRef {
     job: *const (),
-    run: unsafe fn(*const (), &Worker),
+    run: unsafe fn(*const (), &Worker<'_>),
 }
 
 // SAFETY: the kinds of jobs hold closures that are Send, and nothing that is bound to a thread.
@@ -30,7 +30,7 @@ impl JobRef {
     ///
     /// - `[job]` `job` may be passed to `run` once, from any thread, at any
     ///   time until the reference is taken back from the queue.
-    pub(crate) unsafe fn new(job: *const (), run: unsafe fn(*const (), &Worker)) -> Self {
+    pub(crate) unsafe fn new(job: *const (), run: unsafe fn(*const (), &Worker<'_>)) -> Self {
         Self { job, run }
     }
 
@@ -44,7 +44,7 @@ impl JobRef {
     /// # Safety
     ///
     /// - `[taken]` The caller took this reference from a queue and uses it only here.
-    pub(crate) unsafe fn run(self, worker: &Worker) {
+    pub(crate) unsafe fn run(self, worker: &Worker<'_>) {
         // SAFETY: [job] was promised when the reference was made; [taken] makes this the one run.
         unsafe { (self.run)(self.job, worker) }
     }

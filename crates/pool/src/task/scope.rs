@@ -8,10 +8,11 @@ use std::sync::Arc;
 
 use super::JobRef;
 use crate::completion::{Countdown, Remaining};
+use crate::current::{node_here, with_current};
 use crate::panic::{FirstPanic, catch, discard};
 use crate::shared::Shared;
 use crate::sync::Mutex;
-use crate::worker::{self, Worker, wait};
+use crate::worker::{Worker, wait};
 
 /// Where tasks that may borrow for `'scope` are spawned; [`Pool::scope`](crate::Pool::scope) makes one.
 ///
@@ -93,7 +94,7 @@ impl<'scope> Scope<'scope> {
         self.tasks.add();
         // SAFETY: [scope] the part just added keeps the scope alive for the task.
         let job = unsafe { job_ref(Box::new(Task { f, scope: self })) };
-        worker::with_current(&self.shared, |worker| match worker {
+        with_current(&self.shared, |worker| match worker {
             Some(worker) if worker.may_push_for(self.id()) => worker.push_for_scope(job),
             _ => self.spawn_elsewhere(job),
         });
@@ -108,12 +109,12 @@ impl<'scope> Scope<'scope> {
         self.elsewhere.lock().push_back(job);
         // The lock orders this: an owner that found nothing there had registered before.
         self.tasks.done().poke();
-        let node = worker::node_here(&self.shared);
+        let node = node_here(&self.shared);
         self.shared.inject(node, announcement(Arc::clone(&self.elsewhere)));
     }
 
     /// Runs one task that nobody has started; returns whether there was one.
-    fn run_one(&self, worker: &Worker) -> bool {
+    fn run_one(&self, worker: &Worker<'_>) -> bool {
         let job = worker.pop_for_scope().or_else(|| self.elsewhere.lock().pop_front());
         let Some(job) = job else { return false };
         // SAFETY: [taken] it comes from a queue.
@@ -129,7 +130,7 @@ impl fmt::Debug for Scope<'_> {
 }
 
 /// Opens a scope, runs `f` in it, and returns when every task has ended.
-pub(crate) fn scope<'scope, R>(worker: &Worker, f: impl FnOnce(&Scope<'scope>) -> R) -> R {
+pub(crate) fn scope<'scope, R>(worker: &Worker<'_>, f: impl FnOnce(&Scope<'scope>) -> R) -> R {
     let scope = Scope {
         shared: Arc::clone(worker.shared()),
         tasks: Countdown::new(1),
@@ -142,7 +143,7 @@ pub(crate) fn scope<'scope, R>(worker: &Worker, f: impl FnOnce(&Scope<'scope>) -
     // Nothing between here and the end of the wait can unwind, and the tasks
     // may borrow this frame until then.
     if scope.tasks.owner_done(1) == Remaining::Others {
-        wait(scope.tasks.done(), || scope.run_one(worker));
+        wait(worker, scope.tasks.done(), || scope.run_one(worker));
     }
     match (result, scope.panic.take()) {
         (Ok(result), None) => result,
@@ -180,7 +181,7 @@ where
 /// # Safety
 ///
 /// - `[job]` as in [`JobRef::new`].
-unsafe fn run<'scope, F>(job: *const (), worker: &Worker)
+unsafe fn run<'scope, F>(job: *const (), worker: &Worker<'_>)
 where
     F: FnOnce(&Scope<'scope>) + Send + 'scope,
 {
@@ -213,7 +214,7 @@ fn announcement(elsewhere: Arc<Elsewhere>) -> JobRef {
 /// # Safety
 ///
 /// - `[job]` as in [`JobRef::new`].
-unsafe fn follow_announcement(job: *const (), worker: &Worker) {
+unsafe fn follow_announcement(job: *const (), worker: &Worker<'_>) {
     // SAFETY: [job] this is the pointer that `announcement` took from the Arc.
     let elsewhere = unsafe { Arc::from_raw(job.cast::<Elsewhere>()) };
     let task = elsewhere.lock().pop_front();

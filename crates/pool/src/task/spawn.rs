@@ -1,9 +1,10 @@
 //! `spawn`: a closure that nobody waits for.
 
 use super::JobRef;
+use crate::current::node_here;
 use crate::panic::catch;
 use crate::shared::Shared;
-use crate::worker::{self, NO_SCOPE, Worker};
+use crate::worker::Worker;
 
 /// Queues a closure on the node that the calling thread is on.
 ///
@@ -11,7 +12,7 @@ use crate::worker::{self, NO_SCOPE, Worker};
 /// work that its owner's frames wait for, so that a thread that waits never
 /// runs a stranger's closure.
 pub(crate) fn spawn(shared: &Shared, f: impl FnOnce() + Send + 'static) {
-    let node = worker::node_here(shared);
+    let node = node_here(shared);
     shared.inject(node, job_ref(Box::new(f)));
 }
 
@@ -26,10 +27,10 @@ fn job_ref<F: FnOnce() + Send + 'static>(f: Box<F>) -> JobRef {
 /// # Safety
 ///
 /// - `[job]` as in [`JobRef::new`].
-unsafe fn run<F: FnOnce() + Send + 'static>(job: *const (), worker: &Worker) {
+unsafe fn run<F: FnOnce() + Send + 'static>(job: *const (), worker: &Worker<'_>) {
     // SAFETY: [job] this is the pointer that `job_ref` took from the box.
     let f = unsafe { Box::from_raw(job.cast::<F>().cast_mut()) };
-    let _frame = worker.enter(NO_SCOPE);
+    let _foreign = worker.enter_foreign();
     if let Err(payload) = catch(f) {
         worker.shared().handle_panic(payload);
     }

@@ -18,7 +18,7 @@ pub(crate) fn pool_of(helpers: usize) -> Pool {
 
 /// Starts a pool of so many unpinned helpers on each of several made-up nodes.
 pub(crate) fn pool_on(nodes: usize, helpers_per_node: usize) -> Pool {
-    let topology = Topology::synthetic(&format!("node:{nodes} core:2 pu:1"))
+    let topology = Topology::synthetic(&format!("node:{nodes} core:8 pu:1"))
         .expect("the description is in the grammar");
     Pool::builder()
         .topology(Arc::new(topology))

@@ -1,0 +1,99 @@
+//! Which worker the calling thread is: the chain of workers down its stack.
+
+use std::cell::Cell;
+use std::ptr;
+use std::sync::Arc;
+
+use firsttouch_topology::affinity;
+
+use crate::shared::Shared;
+use crate::sync::thread_local;
+use crate::worker::Worker;
+
+thread_local! {
+    /// The innermost worker that this thread is.
+    ///
+    /// Invariant: null, or a worker in a frame further down this thread's stack.
+    static CURRENT: Cell<*const Worker<'static>> = const { Cell::new(ptr::null()) };
+}
+
+impl Worker<'_> {
+    /// Makes the calling thread known as this worker until the guard is dropped.
+    pub(crate) fn make_current(&self) -> Current<'_> {
+        let this = ptr::from_ref(self).cast();
+        // A thread whose thread-local values are gone is a worker that nested
+        // calls do not find: each borrows a guest's deque of its own.
+        let below = CURRENT.try_with(|current| current.replace(this)).unwrap_or(ptr::null());
+        self.below.set(below);
+        Current { worker: self }
+    }
+}
+
+/// While it lives, the calling thread is known as its worker.
+pub(crate) struct Current<'w> {
+    worker: &'w Worker<'w>,
+}
+
+impl Drop for Current<'_> {
+    fn drop(&mut self) {
+        let below = self.worker.below.get();
+        // Where the thread-local values are gone there is nothing to restore.
+        let _ = CURRENT.try_with(|current| current.set(below));
+    }
+}
+
+/// Calls `f` with the worker that the calling thread is for this pool, if it is one.
+#[inline]
+pub(crate) fn with_current<R>(shared: &Shared, f: impl FnOnce(Option<&Worker<'_>>) -> R) -> R {
+    f(innermost_where(|worker| worker.belongs_to(shared)))
+}
+
+/// Calls `f` with the worker that the calling thread is for this pool; makes it a guest if it is none.
+#[inline]
+pub(crate) fn enter<R>(shared: &Arc<Shared>, f: impl FnOnce(&Worker<'_>) -> R) -> R {
+    match innermost_where(|worker| worker.belongs_to(shared)) {
+        Some(worker) => f(worker),
+        None => enter_as_guest(shared, f),
+    }
+}
+
+#[inline(never)]
+fn enter_as_guest<R>(shared: &Arc<Shared>, f: impl FnOnce(&Worker<'_>) -> R) -> R {
+    let guest = Worker::guest(shared, shared.nearest_node(affinity::current_cpu()));
+    let _current = guest.make_current();
+    f(&guest)
+}
+
+/// Returns the place of the pool's node that is nearest to the calling thread.
+pub(crate) fn node_here(shared: &Shared) -> usize {
+    let worker = innermost_where(|worker| worker.belongs_to(shared));
+    worker.map_or_else(|| shared.nearest_node(affinity::current_cpu()), |worker| worker.node)
+}
+
+/// Returns the worker that the calling thread is as a helper, if it is one.
+///
+/// A thread is a helper of one pool at most; in all others it is a guest.
+pub(crate) fn home<'stack>() -> Option<&'stack Worker<'stack>> {
+    innermost_where(|worker| worker.helper.is_some())
+}
+
+/// Returns the innermost worker of the calling thread that matches.
+///
+/// The reference is good for as long as the caller's own frame: the worker
+/// lies further down the stack.
+#[inline]
+fn innermost_where<'stack>(
+    matches: impl Fn(&Worker<'_>) -> bool,
+) -> Option<&'stack Worker<'stack>> {
+    let mut worker = CURRENT.try_with(Cell::get).unwrap_or(ptr::null());
+    loop {
+        // SAFETY: by the invariant of CURRENT, and so of `below`; what the
+        // worker borrows outlives it, so any frame above may borrow it, too.
+        let candidate: &'stack Worker<'stack> =
+            unsafe { worker.cast::<Worker<'stack>>().as_ref() }?;
+        if matches(candidate) {
+            return Some(candidate);
+        }
+        worker = candidate.below.get();
+    }
+}

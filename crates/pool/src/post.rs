@@ -1,0 +1,223 @@
+//! The post: where one fork-join call at a time asks a node's helpers without a lock.
+//!
+//! A caller that finds it taken goes to the [board](crate::board). The states,
+//! both sides' steps, the race and the proof are in `docs/protocols/team.md`.
+
+use std::ptr;
+
+use crate::board::Looking;
+use crate::call::{Arrival, Call, CallRef};
+use crate::sync::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
+
+/// One node's call that is open, if there is one.
+#[derive(Debug)]
+#[repr(C)]
+pub(crate) struct Post {
+    /// Round, and tickets: see [`Word`]. Invariant: the round never falls.
+    word: AtomicU64,
+    /// The call of that round. Invariant: as for all below, written only by
+    /// whoever has claimed the round, before it is open.
+    call: AtomicPtr<Call>,
+    work: AtomicPtr<()>,
+    run: AtomicPtr<()>,
+    /// The order of arrival of whoever takes the round's last ticket.
+    last: AtomicUsize,
+}
+
+/// What is in the post's word: `[round: 40][required: 12][optional: 12]`.
+///
+/// `required` and `optional` are tickets that nobody has taken. A post without
+/// tickets is free; one that is claimed and not yet open has [`CLAIMED`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Word(u64);
+
+const TICKETS: u32 = 12;
+/// More tickets than these are asked for on the board.
+const MAX: u64 = (1 << TICKETS) - 2;
+/// No number of tickets: the caller that has claimed the round is writing its call.
+const CLAIMED: u64 = (1 << TICKETS) - 1;
+
+/// The number of a post's call. Each helper takes one ticket of a round at most, so it remembers the last.
+pub(crate) type Round = u64;
+
+impl Word {
+    fn new(round: Round, required: u64, optional: u64) -> Self {
+        Self(round << (2 * TICKETS) | required << TICKETS | optional)
+    }
+
+    fn round(self) -> Round {
+        self.0 >> (2 * TICKETS)
+    }
+
+    fn required(self) -> u64 {
+        self.0 >> TICKETS & CLAIMED
+    }
+
+    fn optional(self) -> u64 {
+        self.0 & CLAIMED
+    }
+
+    fn is_free(self) -> bool {
+        self.required() == 0 && self.optional() == 0
+    }
+
+    /// The tickets left; none while the call is not yet open.
+    fn tickets(self) -> Tickets {
+        match self.optional() {
+            CLAIMED => Tickets::default(),
+            optional => Tickets { required: self.required() as usize, optional: optional as usize },
+        }
+    }
+}
+
+/// One member's part in a call, which its thread must now take.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Part {
+    pub(crate) call: CallRef,
+    /// 1 for the first ticket of the call, and so on.
+    pub(crate) order: usize,
+}
+
+impl Part {
+    /// Takes the part as this helper. Never unwinds.
+    ///
+    /// # Safety
+    ///
+    /// - `[part]` as in [`CallRef::take_part`].
+    pub(crate) unsafe fn take(self, helper: usize) {
+        // SAFETY: [part].
+        unsafe { self.call.take_part(Arrival { order: self.order, helper: Some(helper) }) }
+    }
+}
+
+/// Tickets of open calls that nobody has taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Tickets {
+    pub(crate) required: usize,
+    pub(crate) optional: usize,
+}
+
+impl Tickets {
+    pub(crate) fn total(self) -> usize {
+        self.required.saturating_add(self.optional)
+    }
+
+    fn suit(self, looking: Looking) -> bool {
+        match looking {
+            Looking::ForAny => self.total() > 0,
+            Looking::ForRequired => self.required > 0,
+        }
+    }
+}
+
+impl Default for Post {
+    fn default() -> Self {
+        Self {
+            word: AtomicU64::new(0),
+            call: AtomicPtr::new(ptr::null_mut()),
+            work: AtomicPtr::new(ptr::null_mut()),
+            run: AtomicPtr::new(ptr::null_mut()),
+            last: AtomicUsize::new(0),
+        }
+    }
+}
+
+impl Post {
+    /// Opens a call for so many helpers; `None` where another is open, or they are too many.
+    ///
+    /// `first` is the order of arrival of whoever takes the first ticket. The
+    /// caller keeps the call's frame until all tickets are given up.
+    pub(crate) fn open(&self, call: CallRef, first: usize, tickets: Tickets) -> Option<Round> {
+        let (required, optional) = (tickets.required as u64, tickets.optional as u64);
+        // Relaxed: the exchange looks again.
+        let free = Word(self.word.load(Ordering::Relaxed));
+        if !free.is_free() || required > MAX || optional > MAX {
+            return None;
+        }
+        let round = free.round() + 1;
+        let claimed = Word::new(round, 0, CLAIMED);
+        // Relaxed: what the last round's call did is over for its own caller only.
+        let claim =
+            self.word.compare_exchange(free.0, claimed.0, Ordering::Relaxed, Ordering::Relaxed);
+        claim.ok()?;
+        // [call] Release: a helper that reads one of these already sees the claim,
+        // so its exchange for a ticket of an earlier round fails.
+        self.call.store(call.call.cast_mut(), Ordering::Release);
+        self.work.store(call.work.cast_mut(), Ordering::Release);
+        self.run.store(call.run as *mut (), Ordering::Release);
+        self.last.store(first + tickets.total() - 1, Ordering::Release);
+        // [open] Release: publishes the call to the helpers that see the tickets.
+        self.word.store(Word::new(round, required, optional).0, Ordering::Release);
+        Some(round)
+    }
+
+    /// Takes a ticket that suits a helper which took part in `last`, a required one first.
+    ///
+    /// Whoever gets a part from here must take it.
+    #[inline]
+    pub(crate) fn accept(&self, last: Round, looking: Looking) -> Option<(Part, Round)> {
+        loop {
+            // [open] Acquire: the call of this round, or a later one, is visible.
+            let word = Word(self.word.load(Ordering::Acquire));
+            let tickets = word.tickets();
+            if word.round() == last || !tickets.suit(looking) {
+                return None;
+            }
+            // [call] Acquire: where this is of a later round, the exchange fails.
+            let call = self.call.load(Ordering::Acquire);
+            let work = self.work.load(Ordering::Acquire);
+            let run = self.run.load(Ordering::Acquire);
+            let last_order = self.last.load(Ordering::Acquire);
+            let one = if tickets.required > 0 { 1 << TICKETS } else { 1 };
+            // Relaxed: the look at the word has published the call.
+            let taken = self.word.compare_exchange(
+                word.0,
+                word.0 - one,
+                Ordering::Relaxed,
+                Ordering::Relaxed,
+            );
+            if taken.is_ok() {
+                // SAFETY: the round is open, so this is what its caller has stored.
+                let run =
+                    unsafe { std::mem::transmute::<*mut (), unsafe fn(*const (), Arrival)>(run) };
+                // Tickets that were withdrawn leave a gap, and no number twice.
+                let order = last_order + 1 - tickets.total();
+                return Some((Part { call: CallRef { call, work, run }, order }, word.round()));
+            }
+        }
+    }
+
+    /// Takes back what nobody has accepted and nobody must; returns how many tickets it was.
+    #[must_use]
+    pub(crate) fn withdraw(&self, call: &CallRef) -> usize {
+        loop {
+            // [open] Acquire: the call of this round, or a later one, is visible.
+            let word = Word(self.word.load(Ordering::Acquire));
+            let optional = word.tickets().optional;
+            // Relaxed: while its frame lives, no other call has this address.
+            if optional == 0 || !ptr::eq(self.call.load(Ordering::Relaxed), call.call) {
+                return 0;
+            }
+            let without = word.0 - optional as u64;
+            let taken =
+                self.word.compare_exchange(word.0, without, Ordering::Relaxed, Ordering::Relaxed);
+            if taken.is_ok() {
+                return optional;
+            }
+        }
+    }
+
+    /// The tickets left to a helper that took part in `last`.
+    #[inline]
+    pub(crate) fn tickets(&self, last: Round) -> Tickets {
+        // Relaxed: the caller's fence orders it, where that matters.
+        let word = Word(self.word.load(Ordering::Relaxed));
+        if word.round() == last { Tickets::default() } else { word.tickets() }
+    }
+
+    /// The tickets left to helpers that have not come.
+    pub(crate) fn all_tickets(&self) -> Tickets {
+        // Relaxed: as above.
+        Word(self.word.load(Ordering::Relaxed)).tickets()
+    }
+}

@@ -1,0 +1,165 @@
+//! A worker's queue: jobs shown to thieves, and newer ones that it keeps.
+//!
+//! To show a job costs a fence when it is taken back. While every thread of
+//! the node is busy nobody would take it, so the worker keeps the second halves
+//! of its joins to itself and shows them when a thread becomes free. One is
+//! always shown: whoever becomes free finds it at once, also while the worker
+//! runs a long closure and looks at nothing.
+//!
+//! Only the owner touches what is kept. The order of all jobs is: shown before
+//! kept, each from the oldest to the newest.
+
+use std::cell::{Cell, OnceCell};
+
+use crate::deque::Deque;
+use crate::task::JobRef;
+
+/// How many jobs are kept at most; the oldest is shown before there are more.
+const KEPT: usize = 32;
+
+/// The jobs of one worker that nobody has started.
+#[derive(Default)]
+pub(crate) struct Queue {
+    kept: Ring,
+    /// Joins on this worker's stack whose second half is not kept any more: shown, stolen, or done elsewhere.
+    shown_joins: Cell<usize>,
+    /// Joins on this worker's stack that have not taken their second half back.
+    ///
+    /// Invariant: `shown_joins <= joins`, and `kept` has those between.
+    joins: Cell<usize>,
+    /// What `joins` was when the innermost job that came from another worker began.
+    floor: Cell<usize>,
+    /// What `joins` may become while nobody is free; see [`Queue::set_limit`].
+    limit: Cell<usize>,
+    /// A guest borrows one when it first shows a job.
+    shown: OnceCell<Deque>,
+}
+
+/// The last jobs that were kept, by the number of their join.
+struct Ring([Cell<Option<JobRef>>; KEPT]);
+
+impl Default for Ring {
+    fn default() -> Self {
+        Self([const { Cell::new(None) }; KEPT])
+    }
+}
+
+impl Ring {
+    #[inline]
+    fn place(&self, join: usize) -> &Cell<Option<JobRef>> {
+        &self.0[join % KEPT]
+    }
+}
+
+/// What became of a join's second half.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum Taken {
+    /// The worker has it back, and runs it.
+    Back,
+    /// Another thread has started it.
+    Stolen,
+}
+
+impl Queue {
+    pub(crate) fn with(deque: Deque) -> Self {
+        Self { shown: deque.into(), ..Self::default() }
+    }
+
+    /// How many joins on this worker's stack have not taken their second half back.
+    #[inline]
+    pub(crate) fn joins(&self) -> usize {
+        self.joins.get()
+    }
+
+    /// Keeps the second half of a join.
+    #[inline]
+    pub(crate) fn keep(&self, job: JobRef) {
+        let joins = self.joins.get();
+        self.kept.place(joins).set(Some(job));
+        self.joins.set(joins + 1);
+    }
+
+    /// Whether the worker may go on keeping what it keeps while nobody is free.
+    #[inline]
+    pub(crate) fn may_keep(&self) -> bool {
+        self.joins.get() <= self.limit.get()
+    }
+
+    /// Works out how many jobs may be kept: none before one is shown, then what the ring has room for.
+    ///
+    /// One place stays free for the job that is kept next.
+    fn set_limit(&self) {
+        let shown = self.shown_joins.get();
+        self.limit.set(if shown > self.floor.get() { shown + KEPT - 1 } else { 0 });
+    }
+
+    /// Whether any job is kept.
+    #[inline]
+    pub(crate) fn keeps_any(&self) -> bool {
+        self.shown_joins.get() < self.joins.get()
+    }
+
+    /// Takes back the second half of the innermost join, the job at this address.
+    #[inline]
+    pub(crate) fn take_back(&self, job: *const ()) -> Taken {
+        let join = self.joins.get() - 1;
+        self.joins.set(join);
+        if self.shown_joins.get() <= join { Taken::Back } else { self.take_back_shown(join, job) }
+    }
+
+    #[inline(never)]
+    fn take_back_shown(&self, join: usize, job: *const ()) -> Taken {
+        self.shown_joins.set(join);
+        self.set_limit();
+        match self.pop_shown() {
+            Some(popped) => {
+                // Everything shown above it has been popped by the frame that pushed it.
+                debug_assert!(popped.is(job), "what is on top of the deque is this job");
+                Taken::Back
+            }
+            None => Taken::Stolen,
+        }
+    }
+
+    /// Shows the oldest job that is kept; returns whether there was one.
+    pub(crate) fn show_oldest(&self, borrow: impl FnOnce() -> Deque) -> bool {
+        let join = self.shown_joins.get();
+        if join >= self.joins.get() {
+            return false;
+        }
+        let job = self.kept.place(join).take();
+        self.shown_joins.set(join + 1);
+        self.set_limit();
+        let job = job.expect("a join that is not shown has its job in the ring");
+        self.show(job, borrow);
+        true
+    }
+
+    /// Shows a job that is newer than all others. None is kept.
+    pub(crate) fn show(&self, job: JobRef, borrow: impl FnOnce() -> Deque) {
+        self.shown.get_or_init(borrow).push(job);
+    }
+
+    /// Takes back the newest job that is shown.
+    pub(crate) fn pop_shown(&self) -> Option<JobRef> {
+        self.shown.get()?.pop()
+    }
+
+    /// Begins a job that came from another worker; returns what [`Queue::end_foreign`] wants back.
+    pub(crate) fn begin_foreign(&self) -> usize {
+        let floor = self.floor.replace(self.joins.get());
+        self.set_limit();
+        floor
+    }
+
+    pub(crate) fn end_foreign(&self, floor: usize) {
+        self.floor.set(floor);
+        self.set_limit();
+    }
+
+    /// Returns the deque that a guest has borrowed, if it has. It is empty again.
+    pub(crate) fn into_deque(self) -> Option<Deque> {
+        self.shown.into_inner()
+    }
+}

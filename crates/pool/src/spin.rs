@@ -1,0 +1,104 @@
+//! Spinning: how long a thread looks for what it waits for before it sleeps.
+//!
+//! A sleeping thread costs whoever wakes it a system call, and itself the time
+//! to come back: together some tens of microseconds. So a thread looks on for
+//! about as long, and then sleeps: at worst it has waited twice what it had to.
+
+use std::time::Duration;
+#[cfg(not(loom))]
+use std::time::Instant;
+
+/// How long the pool's threads look before they sleep, unless the builder is told otherwise.
+pub(crate) const DEFAULT: Duration = Duration::from_micros(100);
+
+/// The share of the time in which the thread keeps its CPU; after that it offers it to others at each look.
+///
+/// Short, as the thread it waits for may be waiting for that very CPU.
+#[cfg(not(loom))]
+const KEEPS_CPU: u32 = 16;
+
+/// Looks between two looks at the clock.
+#[cfg(not(loom))]
+const LOOKS_PER_CLOCK: u32 = 32;
+
+/// One wait's looks.
+#[cfg(not(loom))]
+#[derive(Debug)]
+pub(crate) struct Spin {
+    budget: Duration,
+    began: Option<Instant>,
+    looks: u32,
+    yields: bool,
+}
+
+#[cfg(not(loom))]
+impl Spin {
+    pub(crate) fn new(budget: Duration) -> Self {
+        Self { budget, began: None, looks: 0, yields: false }
+    }
+
+    /// Pauses until the next look; returns whether there is time for one.
+    #[inline]
+    pub(crate) fn pause(&mut self) -> bool {
+        self.looks = self.looks.wrapping_add(1);
+        if self.looks % LOOKS_PER_CLOCK == 0 || self.yields {
+            return self.look_at_clock();
+        }
+        std::hint::spin_loop();
+        !self.budget.is_zero()
+    }
+
+    /// Whether it is the turn of what need not be looked at each time.
+    pub(crate) fn is_round(&self) -> bool {
+        self.looks % 16 == 0
+    }
+
+    #[inline(never)]
+    fn look_at_clock(&mut self) -> bool {
+        let now = Instant::now();
+        let elapsed = now - *self.began.get_or_insert(now);
+        self.yields = elapsed >= self.budget / KEEPS_CPU;
+        if self.yields {
+            std::thread::yield_now();
+        }
+        elapsed < self.budget
+    }
+}
+
+/// In a model, nobody spins: loom tries every order of steps anyhow.
+#[cfg(loom)]
+#[derive(Debug)]
+pub(crate) struct Spin;
+
+#[cfg(loom)]
+impl Spin {
+    pub(crate) fn new(_: Duration) -> Self {
+        Self
+    }
+
+    pub(crate) fn pause(&mut self) -> bool {
+        false
+    }
+
+    pub(crate) fn is_round(&self) -> bool {
+        true
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_time_means_no_second_look() {
+        assert!(!Spin::new(Duration::ZERO).pause());
+    }
+
+    #[test]
+    fn looks_end_after_the_time_is_over() {
+        let (began, budget) = (Instant::now(), Duration::from_millis(2));
+        let mut spin = Spin::new(budget);
+        while spin.pause() {}
+        assert!(began.elapsed() >= budget);
+    }
+}
