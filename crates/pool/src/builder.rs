@@ -12,7 +12,7 @@ use firsttouch_topology::{CpuSet, Node, NodeId, NodeSet, Topology};
 use crate::deque::Deque;
 use crate::error::PoolError;
 use crate::helper::{self, Helper};
-use crate::pin::{Pin, Pinned, Place};
+use crate::pin::{Kept, Pin, Pinned, Place};
 use crate::pool::Pool;
 use crate::shared::{HelperWork, NodeWork, PanicHandler, Shared, Started};
 use crate::spin;
@@ -360,7 +360,8 @@ fn live(
     }
     let Ok(shared) = shared.recv() else { return };
     let node = shared.place_of_node(index);
-    helper::run(&Worker::helper(&shared, deque, node, index), index);
+    let kept = Kept::to(plan.place, pinned);
+    helper::run(&Worker::helper(&shared, deque, node, index), index, kept);
 }
 
 /// Tells the log what became of the pool.

@@ -3,7 +3,7 @@
 use firsttouch_topology::NodeId;
 
 use crate::board::Looking;
-use crate::pin::Pinned;
+use crate::pin::{Kept, Pinned};
 use crate::post::Part;
 use crate::shared::NodeWork;
 use crate::spin::Spin;
@@ -40,7 +40,7 @@ enum Found {
 }
 
 /// Runs the helper's loop until the pool is shut down and no work is left.
-pub(crate) fn run(worker: &Worker<'_>, helper: usize) {
+pub(crate) fn run(worker: &Worker<'_>, helper: usize, mut kept: Kept) {
     let _current = worker.make_current();
     let shared = worker.shared();
     let sleep = &shared.nodes[worker.node].work.front.sleep;
@@ -57,8 +57,12 @@ pub(crate) fn run(worker: &Worker<'_>, helper: usize) {
             Found::Nothing => {
                 shared.found_nothing(worker.node);
                 sleep.sleep(helper, work_arrived);
+                kept.look(helper);
             }
-            Found::Crowd => sleep.sleep(helper, work_arrived),
+            Found::Crowd => {
+                sleep.sleep(helper, work_arrived);
+                kept.look(helper);
+            }
             Found::End => break,
         }
     }

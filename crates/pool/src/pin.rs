@@ -64,6 +64,56 @@ impl Place {
         let _ = before.and_then(|before| affinity::set_current(&before));
         Pinned::Refused
     }
+
+    fn holds(&self, cpu: CpuId) -> bool {
+        match self {
+            Self::Anywhere => true,
+            Self::Node(_, cpus) => cpus.contains(cpu),
+            Self::Cpu(own) => *own == cpu,
+        }
+    }
+}
+
+/// What keeps a helper in its place, also after its CPUs were offline.
+///
+/// The kernel gives a thread whose CPUs are all offline every other, and
+/// leaves it so when they come back.
+#[derive(Debug)]
+pub(crate) struct Kept {
+    place: Place,
+    /// Whether the helper is known to be away, and is to be pinned again.
+    away: bool,
+}
+
+impl Kept {
+    /// Keeps to a place what the kernel has agreed to pin there.
+    pub(crate) fn to(place: Place, pinned: Pinned) -> Self {
+        let place = if pinned == Pinned::Refused { Place::Anywhere } else { place };
+        Self { place, away: false }
+    }
+
+    /// Looks where the calling thread is, and pins it again where that is elsewhere; for each time it is woken.
+    pub(crate) fn look(&mut self, helper: usize) {
+        let cpu = affinity::current_cpu();
+        if !self.away && self.place.holds(cpu) {
+            return;
+        }
+        let back = match &self.place {
+            Place::Anywhere => Ok(()),
+            Place::Node(_, cpus) => affinity::set_current(cpus),
+            Place::Cpu(cpu) => affinity::set_current(&CpuSet::from_iter([*cpu])),
+        };
+        // Once for each time that it goes or comes back.
+        if back.is_ok() || !self.away {
+            tracing::debug!(
+                helper,
+                cpu = cpu.os_index(),
+                back = back.is_ok(),
+                "the kernel has moved this helper: all CPUs it is pinned to were offline"
+            );
+        }
+        self.away = back.is_err();
+    }
 }
 
 /// Pins to one CPU; `core_affinity` can name the first 1,024.

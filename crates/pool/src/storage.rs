@@ -3,12 +3,16 @@
 //! A node's first helper makes what its node's helpers share, and each helper
 //! makes what only it writes, after it was pinned. So the kernel places these
 //! pages on that node when they are first touched. Each starts on a page
-//! boundary and fills its page, so that nobody else's data lies with it.
+//! boundary and fills its page, so that nobody else's data lies with it. What
+//! the heap has left of earlier threads can lie elsewhere, so its pages are
+//! given back to the kernel first.
 
+use std::ffi::c_void;
 use std::fmt;
 use std::ops::Deref;
 
 use firsttouch_topology::NodeId;
+use rustix::mm::{Advice, madvise};
 
 /// Something on pages that it shares with nothing else, where pages are of 4 KiB.
 #[derive(Default)]
@@ -18,7 +22,14 @@ pub(crate) struct OwnPages<T>(T);
 impl<T> OwnPages<T> {
     /// Makes it on the heap; the calling thread is the first to touch its pages.
     pub(crate) fn new(value: T) -> Box<Self> {
-        Box::new(Self(value))
+        let mut place = Box::<Self>::new_uninit();
+        let pages: *mut c_void = place.as_mut_ptr().cast();
+        // SAFETY: the pages hold this one value, which is not there yet. What
+        // the kernel refuses, as where its pages are larger, changes nothing.
+        let _ = unsafe { madvise(pages, size_of::<Self>(), Advice::LinuxDontNeed) };
+        place.write(Self(value));
+        // SAFETY: it was written just now.
+        unsafe { place.assume_init() }
     }
 }
 

@@ -5,6 +5,7 @@ use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity};
@@ -54,6 +55,15 @@ pub(crate) fn all() -> anyhow::Result<Vec<Thread>> {
         threads.push(parse(&stat, &status).with_context(|| format!("{stat}{status}"))?);
     }
     Ok(threads)
+}
+
+/// Waits until every helper of this process's pools sleeps, which each does when it finds no work.
+pub(crate) fn wait_until_helpers_sleep() -> anyhow::Result<()> {
+    let awake = |thread: &Thread| thread.name.starts_with("firsttouch-") && thread.state != 'S';
+    while all()?.iter().any(awake) {
+        thread::sleep(Duration::from_millis(1));
+    }
+    Ok(())
 }
 
 fn parse(stat: &str, status: &str) -> anyhow::Result<Thread> {

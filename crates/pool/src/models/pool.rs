@@ -15,7 +15,7 @@ use super::check;
 use crate::current::enter;
 use crate::deque::Deque;
 use crate::helper::{self, Helper};
-use crate::pin::Pinned;
+use crate::pin::{Kept, Pinned, Place};
 use crate::post::Tickets;
 use crate::shared::{HelperWork, NodeWork, Shared, Started};
 use crate::storage::OwnPages;
@@ -59,7 +59,8 @@ impl Model {
                 thread::spawn(move || {
                     handle.adopt();
                     let node = shared.place_of_node(index);
-                    helper::run(&Worker::helper(&shared, deque, node, index), index);
+                    let kept = Kept::to(Place::Anywhere, Pinned::None);
+                    helper::run(&Worker::helper(&shared, deque, node, index), index, kept);
                 })
             });
         Self { threads: threads.collect(), shared }

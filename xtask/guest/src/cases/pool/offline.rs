@@ -32,7 +32,7 @@ pub(in crate::cases) const CASES: &[Case] = &[
         check: |machine| works_on(&last_node(machine)),
     },
     Case {
-        name: "a_report_says_whom_the_kernel_moved_from_a_node_without_cpus",
+        name: "a_report_says_whom_the_kernel_moved_and_who_came_back",
         given: |machine| match machine.seen().nodes_with_cpus().count() {
             0 | 1 => skip("there is no other node to be moved to"),
             _ => hotplug_of(&last_node(machine)),
@@ -157,7 +157,11 @@ fn says_who_moved(machine: &Machine) -> anyhow::Result<()> {
     let gone = last_node(machine);
     let cpu = gone.iter().next().copied().context("no CPU is to go")?;
     let node = pools[0].topology().node_of_cpu(cpu.into()).context("no node has the CPU")?;
-    pools.iter().try_for_each(|pool| nobody_is_away(machine, pool, &events))?;
+    let mut masks = Vec::new();
+    for pool in &pools {
+        nobody_is_away(machine, pool, &events)?;
+        masks.push(helpers_masks(pool)?);
+    }
 
     gone.iter().copied().try_for_each(hotplug::take_offline)?;
     for pool in &pools {
@@ -168,11 +172,18 @@ fn says_who_moved(machine: &Machine) -> anyhow::Result<()> {
             ensure!(row.local_chunks == local, "node {node} has no CPU: {row:?}");
         }
         page_init_says_so(pool, node)?;
+        // Who has not been woken meanwhile need not have been moved, or know that it was.
+        threads::wait_until_helpers_sleep()?;
+        pool.broadcast(|_| ());
     }
+    threads::wait_until_helpers_sleep()?;
 
     gone.iter().copied().try_for_each(hotplug::bring_back)?;
-    // The kernel leaves those it has moved where they are; what is said of them is to be so.
-    pools.iter().try_for_each(|pool| Observed::of(machine, pool, &events).map(drop))?;
+    for (pool, before) in pools.iter().zip(masks) {
+        nobody_is_away(machine, pool, &events)?;
+        let masks = helpers_masks(pool)?;
+        ensure!(masks == before, "helpers may run on CPUs {masks:?}, not {before:?}");
+    }
     Ok(())
 }
 
@@ -182,6 +193,11 @@ fn nobody_is_away(machine: &Machine, pool: &Pool, events: &Events) -> anyhow::Re
     ensure!(report.moved_helpers == 0, "all CPUs are there: {report:?}");
     ensure!(report.local_chunks == report.chunks, "all CPUs are there: {report:?}");
     Ok(())
+}
+
+/// Returns the CPUs that each helper may run on.
+fn helpers_masks(pool: &Pool) -> anyhow::Result<Vec<BTreeSet<u32>>> {
+    pool.broadcast(|_| threads::mask()).into_iter().collect()
 }
 
 /// Makes sure that a page initialisation places its pages all the same, and says who touched them.

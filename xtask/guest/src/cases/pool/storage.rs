@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Mutex;
 
 use anyhow::{Context as _, ensure};
-use firsttouch::{Job, Location, NodeId, Pool, Steal};
+use firsttouch::{Job, Location, NodeId, NodeSet, Pin, Pool, Steal};
 use firsttouch_guest::machine::Machine;
 
 use super::{nodes_of, number};
@@ -15,6 +15,11 @@ use crate::threads;
 
 pub(in crate::cases) const CASES: &[Case] = &[
     Case { name: "a_pools_structures_lie_on_their_nodes", given: as_booted, check: structures },
+    Case {
+        name: "a_later_pools_structures_lie_on_their_nodes",
+        given: as_booted,
+        check: structures_of_later_pools,
+    },
     Case { name: "a_jobs_cursors_lie_on_their_nodes", given: as_booted, check: cursors },
 ];
 
@@ -31,6 +36,18 @@ fn structures(machine: &Machine) -> anyhow::Result<()> {
     let pool = Pool::new()?;
     pool.broadcast(|_| pool.join(|| (), || ()));
     lie_on_their_nodes(machine, &pool)
+}
+
+/// Later pools get what the heap has of earlier ones, whose helpers were on other nodes.
+fn structures_of_later_pools(machine: &Machine) -> anyhow::Result<()> {
+    let all = nodes_of(&Pool::new()?);
+    for &node in all.iter().rev() {
+        for pin in [Pin::Node, Pin::Cpu] {
+            let nodes = NodeSet::from_iter([node]);
+            lie_on_their_nodes(machine, &Pool::builder().pin(pin).nodes(nodes).build()?)?;
+        }
+    }
+    lie_on_their_nodes(machine, &Pool::new()?)
 }
 
 fn lie_on_their_nodes(machine: &Machine, pool: &Pool) -> anyhow::Result<()> {
