@@ -98,33 +98,28 @@ mod model {
 
     /// A queue whose every operation is one step, to keep models small.
     struct Queue<T> {
-        /// Invariant: the length of `list`. loom sees this, and orders threads by it.
-        length: AtomicUsize,
+        /// Counts the steps. loom sees this, and orders threads by it.
+        steps: AtomicUsize,
         list: Mutex<VecDeque<T>>,
     }
 
     impl<T> Queue<T> {
         fn new() -> Self {
-            Self { length: AtomicUsize::new(0), list: Mutex::default() }
+            Self { steps: AtomicUsize::new(0), list: Mutex::default() }
+        }
+
+        /// Does one step; other threads come before it or after it.
+        fn step<R>(&self, step: impl FnOnce(&mut VecDeque<T>) -> R) -> R {
+            self.steps.fetch_add(1, Ordering::AcqRel);
+            step(&mut self.list.lock().unwrap_or_else(PoisonError::into_inner))
         }
 
         fn push(&self, job: T) {
-            self.list.lock().unwrap_or_else(PoisonError::into_inner).push_back(job);
-            self.length.fetch_add(1, Ordering::AcqRel);
-        }
-
-        fn take(&self, take: fn(&mut VecDeque<T>) -> Option<T>) -> Option<T> {
-            // A look first, so that other threads may come before this step.
-            if self.length.load(Ordering::Acquire) == 0 {
-                return None;
-            }
-            let taken = take(&mut self.list.lock().unwrap_or_else(PoisonError::into_inner))?;
-            self.length.fetch_sub(1, Ordering::AcqRel);
-            Some(taken)
+            self.step(|list| list.push_back(job));
         }
 
         fn is_empty(&self) -> bool {
-            self.length.load(Ordering::Relaxed) == 0
+            self.step(|list| list.is_empty())
         }
     }
 
@@ -141,7 +136,7 @@ mod model {
 
     impl<T> Steal<T> {
         fn oldest(queue: &Queue<T>) -> Self {
-            queue.take(VecDeque::pop_front).map_or(Self::Empty, Self::Success)
+            queue.step(VecDeque::pop_front).map_or(Self::Empty, Self::Success)
         }
     }
 
@@ -159,7 +154,7 @@ mod model {
         }
 
         pub(super) fn pop(&self) -> Option<T> {
-            self.0.take(VecDeque::pop_back)
+            self.0.step(VecDeque::pop_back)
         }
 
         pub(super) fn is_empty(&self) -> bool {

@@ -136,9 +136,9 @@ impl Post {
         }
         let round = free.round() + 1;
         let claimed = Word::new(round, 0, CLAIMED);
-        // Relaxed: what the last round's call did is over for its own caller only.
+        // [open] Acquire: this round's stores come after those of the last.
         let claim =
-            self.word.compare_exchange(free.0, claimed.0, Ordering::Relaxed, Ordering::Relaxed);
+            self.word.compare_exchange(free.0, claimed.0, Ordering::Acquire, Ordering::Relaxed);
         claim.ok()?;
         // [call] Release: a helper that reads one of these already sees the claim,
         // so its exchange for a ticket of an earlier round fails.

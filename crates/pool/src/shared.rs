@@ -76,6 +76,10 @@ pub(crate) struct Front {
     pub(crate) sleep: Sleep,
     /// How many helpers the last call wants woken, beyond those that were.
     unsummoned: AtomicUsize,
+    /// How many calls have asked the node.
+    summoned: AtomicUsize,
+    /// What `summoned` was when all helpers were woken last.
+    wakened: AtomicUsize,
 }
 
 /// What one helper writes and others read, on pages of its node.
@@ -241,14 +245,21 @@ impl Shared {
         }
     }
 
-    /// Wakes all of a node's helpers where calls require more than search.
+    /// Wakes all of a node's helpers where calls require more than search: once for each call.
     ///
-    /// Who of those that sleep has come already is not known here.
+    /// Who of those that sleep has come already is not known here. Once is
+    /// enough: whoever does not sleep now sees the call before it does.
     fn wake_for_required(&self, node: usize) {
         let work = &self.nodes[node].work;
+        let Front { sleep, summoned, wakened, .. } = &*work.front;
         let required = work.tickets().required;
-        if required > 0 && required > work.front.sleep.searching() {
-            work.front.sleep.wake(usize::MAX);
+        if required == 0 || required <= sleep.searching() {
+            return;
+        }
+        // Relaxed: the caller's fence orders it; see `summon`.
+        let calls = summoned.load(Ordering::Relaxed);
+        if wakened.swap(calls, Ordering::Relaxed) != calls {
+            sleep.wake(usize::MAX);
             self.unpark_waiting(node);
         }
     }
@@ -280,8 +291,10 @@ impl Shared {
     ///
     /// Those that search see it by themselves.
     pub(crate) fn summon(&self, node: usize, tickets: Tickets) {
+        let Front { sleep, unsummoned, summoned, .. } = &*self.nodes[node].work.front;
+        // Relaxed: the fence that follows orders it before the look at who searches.
+        summoned.fetch_add(1, Ordering::Relaxed);
         Sleep::look();
-        let Front { sleep, unsummoned, .. } = &*self.nodes[node].work.front;
         let missing = tickets.total().saturating_sub(sleep.searching());
         if missing > 0 {
             // Relaxed: a hint. Where it is lost, the last to search wakes all.
