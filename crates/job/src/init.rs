@@ -263,7 +263,8 @@ impl<'r> PageInit<'r> {
             Stopped::Job(error) => error,
             Stopped::Chunk(Failure::Policy { range, source }) => JobError::Policy { range, source },
             Stopped::Chunk(Failure::Populate { node, range, source }) => {
-                JobError::Init { node, range, initialised: touch.initialised(), source }
+                let placed = read_back::bytes_on(parts, node, len);
+                JobError::Init { node, range, initialised: touch.initialised(), placed, source }
             }
         })?;
         let elapsed = started.elapsed();

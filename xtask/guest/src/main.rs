@@ -10,6 +10,7 @@ mod case;
 mod cases;
 mod condition;
 mod first_process;
+mod left_behind;
 mod messages;
 mod read_back;
 mod runner;

@@ -9,5 +9,13 @@ mod page_init;
 use crate::case::Case;
 
 /// Every case.
-pub(crate) const ALL: &[&[Case]] =
-    &[kernel::CASES, discovery::CASES, memory::CASES, confinement::CASES, page_init::CASES];
+pub(crate) const ALL: &[&[Case]] = &[
+    kernel::CASES,
+    discovery::CASES,
+    memory::CASES,
+    confinement::CASES,
+    page_init::BLOCKED,
+    page_init::INTERLEAVED,
+    page_init::HUGE,
+    page_init::FULL_NODE,
+];
