@@ -88,7 +88,7 @@ pub enum JobError {
         node: NodeId,
         /// Bytes the placement puts there.
         needed: u64,
-        /// Bytes free there in pages of the region's size; `None` where that cannot be read.
+        /// Bytes that can be had there in pages of the region's size, without what the kernel keeps for itself; `None` where that cannot be read.
         free: Option<u64>,
     },
     /// The free memory of the machine cannot be read afresh, and a bound placement needs it.

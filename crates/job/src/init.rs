@@ -260,7 +260,7 @@ impl<'r> PageInit<'r> {
             |own| touch.end(own),
         );
         let ran = ran.map_err(|stopped| match stopped {
-            Stopped::Job(error) => error,
+            Stopped::Job(error) => *error,
             Stopped::Chunk(Failure::Policy { range, source }) => JobError::Policy { range, source },
             Stopped::Chunk(Failure::Populate { node, range, source }) => {
                 let placed = read_back::bytes_on(parts, node, len);

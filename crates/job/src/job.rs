@@ -64,14 +64,14 @@ pub struct Job {
 #[derive(Debug)]
 pub(crate) enum Stopped<E> {
     /// It could not begin.
-    Job(JobError),
+    Job(Box<JobError>),
     /// A chunk failed.
     Chunk(E),
 }
 
 impl<E> From<PlanError> for Stopped<E> {
     fn from(error: PlanError) -> Self {
-        Self::Job(error.into())
+        Self::Job(Box::new(error.into()))
     }
 }
 
@@ -149,7 +149,7 @@ impl Job {
         };
         match self.try_run(pool, || (), chunk, |()| ()) {
             Ok(report) => Ok(report),
-            Err(Stopped::Job(error)) => Err(error),
+            Err(Stopped::Job(error)) => Err(*error),
             Err(Stopped::Chunk(never)) => match never {},
         }
     }
@@ -169,7 +169,8 @@ impl Job {
         // Checks the range and the numbers, whatever the parts are.
         let whole = self.builder(self.start, self.size, usize::MAX).build()?;
         let sites = Sites::of(pool);
-        let shares = self.shares(whole.range(), whole.threads(), &sites).map_err(Stopped::Job)?;
+        let shares = self.shares(whole.range(), whole.threads(), &sites);
+        let shares = shares.map_err(|error| Stopped::Job(Box::new(error)))?;
         self.try_run_shares(pool, &sites, &shares, state, chunk, finish)
     }
 

@@ -54,6 +54,8 @@ fn a_machine_without_oddities_is_read_in_full() {
     let far = topology.node(node(2)).expect("node 2 is described");
     assert_eq!(far.kind(), NodeKind::MemoryOnly);
     assert_eq!((far.memory_total(), far.memory_free()), (Some(8 << 20), Some(4 << 20)));
+    assert_eq!(far.memory_reserved(), Some(40 << 12));
+    assert_eq!(topology.node(node(0)).and_then(|node| node.memory_reserved()), None);
     let pool = far.huge_page_pools()[0];
     assert_eq!((pool.page_bytes, pool.total, pool.free, pool.surplus), (2 << 20, 4, 3, 1));
     assert_eq!(topology.distance(node(1), node(2)), 28);

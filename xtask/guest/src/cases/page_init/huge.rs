@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context as _, bail, ensure};
 use firsttouch::{
-    Binding, HugePageSize, JobError, NodeSet, PageInit, PageSize, Placement, Policy, Pool, Region,
+    Binding, HugePageSize, JobError, PageInit, PageSize, Placement, Policy, Pool, Region,
 };
 use firsttouch_guest::machine::Machine;
 
 use super::initialise::{
-    BYTES_PER_CPU, PAGE, bytes_by_cpus, filled, id, initialise, last_with_memory, number,
+    BYTES_PER_CPU, PAGE, bytes_by_cpus, filled, id, initialise, last_with_memory, number, only,
     pages_by_cpus,
 };
 use crate::case::{Case, Given, skip};
@@ -158,10 +158,6 @@ fn runs_out(machine: &Machine) -> anyhow::Result<()> {
 
 fn bound(region: &mut Region, node: usize) -> PageInit<'_> {
     PageInit::new(region).placement(Placement::Nodes(only(node))).binding(Binding::Bind)
-}
-
-fn only(node: usize) -> NodeSet {
-    [id(node)].into_iter().collect()
 }
 
 /// Makes sure that every huge page is back in its node's pool; counts are in base pages.

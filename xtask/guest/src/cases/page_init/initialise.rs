@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, ensure};
-use firsttouch::{InitReport, NodeId, PageInit, PageSize, Pool, Region};
+use firsttouch::{InitReport, NodeId, NodeSet, PageInit, PageSize, Pool, Region};
 use firsttouch_guest::machine::Machine;
 
 use crate::left_behind;
@@ -98,6 +98,11 @@ pub(super) fn number(node: NodeId) -> usize {
 
 pub(super) fn id(node: usize) -> NodeId {
     NodeId::new(node as u32)
+}
+
+/// A set of one node.
+pub(super) fn only(node: usize) -> NodeSet {
+    [id(node)].into_iter().collect()
 }
 
 /// The last node that has memory.
