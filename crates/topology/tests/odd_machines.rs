@@ -46,6 +46,16 @@ fn remove(tree: &Tree, path: &str) {
 }
 
 #[test]
+fn what_the_kernel_keeps_of_free_memory_is_read_where_it_tells() {
+    let tree = Tree::three_nodes();
+    let zone = "pages free 1024\n high 30\n protection: (0, 10)\n";
+    tree.write("proc/zoneinfo", &format!("Node 2, zone Normal\n {zone}"));
+    let topology = read(&tree);
+    let reserved = |id| topology.node(node(id)).and_then(|node| node.memory_reserved());
+    assert_eq!((reserved(0), reserved(2)), (None, Some(40 << 12)));
+}
+
+#[test]
 fn a_machine_without_oddities_is_read_in_full() {
     let tree = Tree::three_nodes();
     let topology = read(&tree);
@@ -54,8 +64,6 @@ fn a_machine_without_oddities_is_read_in_full() {
     let far = topology.node(node(2)).expect("node 2 is described");
     assert_eq!(far.kind(), NodeKind::MemoryOnly);
     assert_eq!((far.memory_total(), far.memory_free()), (Some(8 << 20), Some(4 << 20)));
-    assert_eq!(far.memory_reserved(), Some(40 << 12));
-    assert_eq!(topology.node(node(0)).and_then(|node| node.memory_reserved()), None);
     let pool = far.huge_page_pools()[0];
     assert_eq!((pool.page_bytes, pool.total, pool.free, pool.surplus), (2 << 20, 4, 3, 1));
     assert_eq!(topology.distance(node(1), node(2)), 28);

@@ -10,6 +10,9 @@ pub const REQUEST_PATH: &str = "/request.json";
 /// The guest's end of the line its [`Message`]s go out by; its console is the first line.
 pub const MESSAGES_PATH: &str = "/dev/ttyS1";
 
+/// Where the guest finds the project's commands, as `cargo xtask` runs them.
+pub const COMMANDS_PATH: &str = "/bin/xtask";
+
 /// What a guest is asked to do.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Request {

@@ -37,11 +37,6 @@ impl Tree {
             ("proc/self/cgroup", "0::/a\n"),
             ("proc/self/mountinfo", "29 23 0:25 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n"),
             ("sys/fs/cgroup/a/cpu.max", "150000 100000\n"),
-            (
-                "proc/zoneinfo",
-                "Node 2, zone   Normal\n  pages free     1024\n        high     30\n        \
-                 protection: (0, 10)\n",
-            ),
         ]);
         for node in 0..3 {
             let folder = format!("sys/devices/system/node/node{node}");

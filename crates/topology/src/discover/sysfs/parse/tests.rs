@@ -153,6 +153,7 @@ proptest! {
         cache_bytes(&text);
         huge_page_bytes(&text);
         transparent_mode(&text);
+        reserved_pages(&text, 0);
         vmstat(&text, "nr_free_pages");
         status(&text, "Node");
         cpu_max(&text);
