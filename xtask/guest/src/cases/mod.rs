@@ -1,5 +1,6 @@
 //! Every case, in the order they run.
 
+mod bench;
 mod confinement;
 mod discovery;
 mod kernel;
@@ -18,4 +19,5 @@ pub(crate) const ALL: &[&[Case]] = &[
     page_init::INTERLEAVED,
     page_init::HUGE,
     page_init::FULL_NODE,
+    bench::CASES,
 ];
