@@ -15,6 +15,7 @@ use super::cache::{self, Cache};
 use super::debian::{self, Suite};
 use super::emulator::Emulator;
 use super::guest_program::{self, COMMANDS, GUEST};
+use super::hwloc;
 use super::initramfs::Initramfs;
 use super::kernel::Kernel;
 
@@ -81,6 +82,8 @@ impl Lab {
             guest_program::build(cache::workspace(), &self.cache.build(), &[GUEST, COMMANDS])?;
         let mut content = Content::new(None, &programs)?;
         content.archive.copy(&programs.join(COMMANDS), COMMANDS_PATH)?;
+        let suite = Suite::new(&self.cache, debian::TOOLS, self.mirror.clone());
+        hwloc::add(&mut content.archive, &suite).context("hwloc cannot be had for the guest")?;
         Ok(content)
     }
 

@@ -10,6 +10,7 @@ mod command;
 mod debian;
 mod emulator;
 mod guest_program;
+mod hwloc;
 mod initramfs;
 mod kernel;
 mod lab;

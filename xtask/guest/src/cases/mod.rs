@@ -3,6 +3,7 @@
 mod bench;
 mod confinement;
 mod discovery;
+mod hwloc;
 mod kernel;
 mod memory;
 mod page_init;
@@ -13,6 +14,7 @@ use crate::case::Case;
 pub(crate) const ALL: &[&[Case]] = &[
     kernel::CASES,
     discovery::CASES,
+    hwloc::CASES,
     memory::CASES,
     confinement::CASES,
     page_init::BLOCKED,
