@@ -9,7 +9,7 @@ use firsttouch_guest::machine::Machine;
 use firsttouch_guest::protocol::COMMANDS_PATH;
 use serde::Deserialize;
 
-use crate::case::{Case, as_booted, skip};
+use crate::case::{Case, skip, without_balancing};
 
 const RECORD: &str = "/tmp/page-init.json";
 
@@ -20,7 +20,7 @@ pub(super) const CASES: &[Case] = &[Case {
     name: "bench_page_init_tells_each_nodes_pages_and_time",
     given: |machine| match (machine.seen().nodes_with_cpus().count(), machine.cpu_count()) {
         (0 | 1, _) => skip("there is one node only"),
-        (_, 0..=8) => as_booted(machine),
+        (_, 0..=8) => without_balancing([]),
         // Every share of a node's CPUs has a row.
         _ => skip("its many CPUs, emulated, take too long over each row"),
     },

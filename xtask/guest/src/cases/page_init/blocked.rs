@@ -10,7 +10,7 @@ use firsttouch::{MemoryError, PageInit, PageSize, Placement, Pool, Region, Steal
 use firsttouch_guest::machine::Machine;
 
 use super::initialise::{BYTES_PER_CPU, bytes_by_cpus, filled, id, initialise, pages_by_cpus};
-use crate::case::{Case, Given, as_booted, skip};
+use crate::case::{Case, Given, as_booted, skip, without_balancing};
 use crate::condition::Condition;
 use crate::left_behind;
 
@@ -32,12 +32,12 @@ pub(crate) const CASES: &[Case] = &[
     },
     Case {
         name: "page_init_places_every_transparent_huge_page",
-        given: |_| Given::Conditions(vec![Condition::TransparentHugePages("madvise")]),
+        given: |_| without_balancing([Condition::TransparentHugePages("madvise")]),
         check: transparent,
     },
     Case {
         name: "page_init_places_every_page_where_transparent_huge_pages_are_always_used",
-        given: |_| Given::Conditions(vec![Condition::TransparentHugePages("always")]),
+        given: |_| without_balancing([Condition::TransparentHugePages("always")]),
         check: |machine| {
             blocked(machine, PageSize::Base).context("base pages")?;
             transparent(machine).context("transparent huge pages")
@@ -45,33 +45,33 @@ pub(crate) const CASES: &[Case] = &[
     },
     Case {
         name: "page_init_places_every_page_where_transparent_huge_pages_are_never_used",
-        given: |_| Given::Conditions(vec![Condition::TransparentHugePages("never")]),
+        given: |_| without_balancing([Condition::TransparentHugePages("never")]),
         check: never_transparent,
     },
     Case {
         name: "page_init_is_done_by_threads_kept_to_the_nodes_of_their_pages",
-        given: as_booted,
+        given: |_| without_balancing([]),
         check: kept_to_their_nodes,
     },
     Case {
         name: "page_init_with_stealing_allowed_places_every_page",
-        given: as_booted,
+        given: |_| without_balancing([]),
         check: stealing,
     },
     Case {
         name: "page_init_by_one_thread_places_every_page_all_the_same",
-        given: as_booted,
+        given: |_| without_balancing([]),
         check: one_thread,
     },
     Case {
         name: "page_init_by_memory_fills_every_node_from_the_nearest_cpus",
-        given: as_booted,
+        given: |_| without_balancing([]),
         check: by_memory,
     },
     Case {
         name: "page_init_from_a_node_without_memory_fills_the_nearest_that_has_some",
         given: |machine| match without_memory(machine) {
-            Some((_, cpus)) => Given::Conditions(vec![Condition::Affinity { cpus }]),
+            Some((_, cpus)) => without_balancing([Condition::Affinity { cpus }]),
             None => skip("every node with CPUs has memory"),
         },
         check: from_a_node_without_memory,

@@ -5,7 +5,7 @@ use firsttouch::{Binding, JobError, PageInit, PageSize, Placement, Pool, Region}
 use firsttouch_guest::machine::Machine;
 
 use super::initialise::{PAGE, initialise, last_with_memory, number, only};
-use crate::case::{Case, Given, skip};
+use crate::case::{Case, Given, skip, without_balancing};
 use crate::condition::Condition;
 use crate::left_behind;
 use crate::read_back::page_nodes;
@@ -40,7 +40,7 @@ fn nearly_full(machine: &Machine) -> Given {
         0 | 1 => skip("there is no other node to spill to"),
         _ => {
             let node = last_with_memory(machine);
-            Given::Conditions(vec![Condition::FilledNode { node, left: LEFT }])
+            without_balancing([Condition::FilledNode { node, left: LEFT }])
         }
     }
 }

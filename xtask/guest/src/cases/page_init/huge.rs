@@ -12,7 +12,7 @@ use super::initialise::{
     BYTES_PER_CPU, PAGE, bytes_by_cpus, filled, id, initialise, last_with_memory, number, only,
     pages_by_cpus,
 };
-use crate::case::{Case, Given, skip};
+use crate::case::{Case, Given, skip, without_balancing};
 use crate::condition::Condition;
 use crate::left_behind;
 use crate::read_back::{page_nodes, pages_by_node};
@@ -60,7 +60,7 @@ pub(crate) const CASES: &[Case] = &[
 /// Sets huge pages aside on each of these nodes.
 pub(super) fn huge_pages(pages: impl IntoIterator<Item = (usize, u64)>) -> Given {
     let condition = |(node, pages)| Condition::HugePages { node, pages };
-    Given::Conditions(pages.into_iter().map(condition).collect())
+    without_balancing(pages.into_iter().map(condition))
 }
 
 fn several(machine: &Machine) -> bool {

@@ -8,7 +8,7 @@ use firsttouch_guest::machine::Machine;
 
 use super::huge::huge_pages;
 use super::initialise::{Initialised, PAGE, filled, initialise};
-use crate::case::{Case, Given, as_booted};
+use crate::case::{Case, without_balancing};
 use crate::condition::Condition;
 
 const HUGE: usize = 2 << 20;
@@ -16,22 +16,22 @@ const HUGE: usize = 2 << 20;
 pub(crate) const CASES: &[Case] = &[
     Case {
         name: "page_init_interleaves_base_pages_exactly",
-        given: as_booted,
+        given: |_| without_balancing([]),
         check: |machine| interleaved(machine, PageSize::Base, PAGE, 1024),
     },
     Case {
         name: "page_init_interleaves_blocks_of_base_pages_exactly",
-        given: as_booted,
+        given: |_| without_balancing([]),
         check: |machine| interleaved(machine, PageSize::Base, 16 * PAGE, 64),
     },
     Case {
         name: "page_init_interleaves_transparent_huge_pages_exactly",
-        given: |_| Given::Conditions(vec![Condition::TransparentHugePages("madvise")]),
+        given: |_| without_balancing([Condition::TransparentHugePages("madvise")]),
         check: |machine| interleaved(machine, PageSize::Transparent, HUGE, 2),
     },
     Case {
         name: "page_init_interleaves_blocks_of_transparent_huge_pages_exactly",
-        given: |_| Given::Conditions(vec![Condition::TransparentHugePages("madvise")]),
+        given: |_| without_balancing([Condition::TransparentHugePages("madvise")]),
         check: |machine| interleaved(machine, PageSize::Transparent, 2 * HUGE, 2),
     },
     Case {
