@@ -114,17 +114,17 @@ fn check_share(machine: &Machine, share: &[Row]) -> anyhow::Result<()> {
 fn check_tables(said: &str, shares: &[&[Row]]) -> anyhow::Result<()> {
     let lines = said.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
     // Rows begin with a share and its threads; those of all nodes go on with what was saved.
-    let is_row =
-        |words: &Vec<&str>| words.len() > 5 && words[0].ends_with('%') && words[1].starts_with('(');
+    let is_share = |word: &str| word.strip_suffix('%').is_some_and(|n| n.parse::<u32>().is_ok());
+    let is_row = |words: &Vec<&str>| words.len() > 5 && is_share(words[0]);
     let (whole, parts): (Vec<_>, Vec<_>) =
         lines.filter(is_row).partition(|words| words[2].ends_with('%'));
-    ensure!(whole.len() == shares.len(), "{} rows in the table: {said}", whole.len());
+    ensure!(whole.len() == shares.len(), "{} rows in the table", whole.len());
     for (words, share) in whole.iter().zip(shares) {
         let time = format!("{:.1}", share[0].median);
         ensure!(words[3] == time && words.last() == Some(&"100.0"), "{words:?}; {:?}", share[0]);
     }
     let rows: Vec<_> = shares.iter().flat_map(|share| &share[1..]).collect();
-    ensure!(parts.len() == rows.len(), "{} rows by node in the table: {said}", parts.len());
+    ensure!(parts.len() == rows.len(), "{} rows by node in the table", parts.len());
     for (words, row) in parts.iter().zip(rows) {
         let node = row.node().unwrap_or_default().to_string();
         let size = format!("{:.1}", row.pages.unwrap_or_default() as f64 / 256.0);
