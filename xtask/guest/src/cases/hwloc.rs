@@ -39,15 +39,19 @@ fn agrees(_: &Machine) -> anyhow::Result<()> {
 fn discovered() -> anyhow::Result<Summary> {
     let topology = Topology::discover()?;
     let numbers = |cpus: &firsttouch::CpuSet| cpus.iter().map(u32::from).collect::<Vec<_>>();
-    let nodes = topology.nodes().iter().map(|node| {
+    // hwloc leaves out nodes without memory.
+    let with_memory = || topology.nodes().iter().filter(|node| node.has_memory());
+    let nodes = with_memory().map(|node| {
         let memory = node.memory_total().unwrap_or(0);
         (node.id().os_index(), (numbers(node.local_cpus()), memory))
     });
-    let distances = topology.distances().map(|matrix| matrix.values().iter().map(|&v| v.into()));
+    let ids: Vec<_> = with_memory().map(firsttouch::topology::Node::id).collect();
+    let pairs = ids.iter().flat_map(|&from| ids.iter().map(move |&to| (from, to)));
+    let distances = pairs.map(|(from, to)| u64::from(topology.distance(from, to)));
     Ok(Summary {
         cpus: numbers(topology.online_cpus()),
         nodes: nodes.collect(),
-        distances: distances.into_iter().flatten().collect(),
+        distances: if topology.distances().is_some() { distances.collect() } else { Vec::new() },
         cores: topology.cores().iter().map(|core| numbers(&core.cpus)).collect(),
         packages: topology.packages().iter().map(|package| numbers(&package.cpus)).collect(),
     })
