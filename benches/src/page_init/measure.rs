@@ -41,6 +41,8 @@ pub struct NodeSample {
     pub elapsed: Duration,
     /// Bytes that were the node's part.
     pub bytes: usize,
+    /// Base pages that lie on the node; `None` where the kernel does not tell.
+    pub pages: Option<u64>,
 }
 
 /// Measures what a program does today: one thread writes zeros through a fresh mapping.
@@ -101,9 +103,10 @@ pub(super) fn firsttouch(
     warm(bytes, page_size, Toucher::Pool(pool, threads))?;
     let mut region = Region::builder(bytes).page_size(page_size).build()?;
     let report = PageInit::new(&mut region).max_threads_per_node(threads).zero(pool)?;
+    let pages_on = |node| Some(report.pages.as_ref()?.residency.pages_on(node));
     let nodes = report.nodes.iter().filter_map(|part| {
         let (elapsed, bytes) = (part.elapsed, part.size);
-        part.node.map(|node| NodeSample { node, elapsed, bytes })
+        part.node.map(|node| NodeSample { node, elapsed, bytes, pages: pages_on(node) })
     });
     let nodes = nodes.collect();
     let places = report.pages.map(|pages| places(&pages.residency, Some(pages.local)));

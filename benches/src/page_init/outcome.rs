@@ -84,6 +84,13 @@ impl Measured {
         })
     }
 
+    /// Returns how many pages lie on a node, in the repetition where they were fewest; `None` where a repetition does not know.
+    fn pages_on(&self, node: NodeId) -> Option<u64> {
+        let parts = self.samples.iter().flat_map(|sample| &sample.nodes);
+        let pages = parts.filter(|part| part.node == node).map(|part| part.pages);
+        pages.collect::<Option<Vec<_>>>()?.into_iter().min()
+    }
+
     /// Returns each node's time in milliseconds and its bytes; empty for the serial row.
     #[must_use]
     pub fn nodes(&self) -> Vec<(NodeId, usize, Stats)> {
@@ -147,8 +154,8 @@ impl Outcome {
         Some(least as f64 / self.bytes as f64 * 100.0)
     }
 
-    /// Returns the rows for a record; with `per_node`, also each node's own time, as cases that
-    /// end in `/node0` and so on.
+    /// Returns the rows for a record; with `per_node`, also each node's own time and how many pages
+    /// lie there, in the repetition where they were fewest, as cases that end in `/node0` and so on.
     #[must_use]
     pub fn record(&self, per_node: bool) -> Vec<Row> {
         let mut record = Vec::new();
@@ -165,8 +172,9 @@ impl Outcome {
                 ..make(self.case(), threads, time)
             });
             if let (true, Runtime::Firsttouch { share, .. }) = (per_node, row.runtime) {
-                record.extend(row.nodes().into_iter().map(|(node, _, time)| {
-                    make(format!("{}/node{node}", self.case()), share.threads.get(), time)
+                record.extend(row.nodes().into_iter().map(|(node, _, time)| Row {
+                    pages: row.pages_on(node),
+                    ..make(format!("{}/node{node}", self.case()), share.threads.get(), time)
                 }));
             }
         }
@@ -187,6 +195,7 @@ mod tests {
             node: NodeId::new(node),
             elapsed: Duration::from_millis(ms),
             bytes: 1 << 29,
+            pages: Some(131_072 - ms),
         };
         let places = Places { pages: 262_144, local, huge_bytes: 0 };
         Sample {
@@ -281,7 +290,8 @@ mod tests {
         let (first, second) = ("base/1GiB/zero/node0", "base/1GiB/zero/node8");
         assert_eq!(cases, [case, case, first, second]);
         assert_eq!((record[2].median, record[3].median), (96.0, 95.5));
-        assert_eq!((record[2].threads, record[2].pages), (2, None));
+        assert_eq!((record[2].threads, record[2].pages), (2, Some(131_072 - 102)));
+        assert_eq!(record[3].pages, Some(131_072 - 100), "where they were fewest");
     }
 
     #[test]

@@ -76,9 +76,11 @@ pub enum JobError {
         usable: NodeSet,
     },
     /// A bound node has not enough free memory: the kernel would answer with its OOM killer, or SIGBUS for huge pages.
+    ///
+    /// It is found out before, so nothing was placed on any node.
     #[error(
-        "node {node} would be bound for {needed} bytes and has {} free; ask for less there, \
-         free some, or use Binding::Preferred, which may use other nodes",
+        "node {node} would be bound for {needed} bytes and has {} free, so nothing was placed; ask \
+         for less there, free some, or use Binding::Preferred, which may use other nodes",
         free_words(*.free)
     )]
     NotEnoughFree {
@@ -86,7 +88,7 @@ pub enum JobError {
         node: NodeId,
         /// Bytes the placement puts there.
         needed: u64,
-        /// Bytes free there in pages of the region's size; `None` where that cannot be read.
+        /// Bytes that can be had there in pages of the region's size, without what the kernel keeps for itself; `None` where that cannot be read.
         free: Option<u64>,
     },
     /// The free memory of the machine cannot be read afresh, and a bound placement needs it.
@@ -106,19 +108,22 @@ pub enum JobError {
     Discard(#[source] MemoryError),
     /// Pages could not be had; the rest of the job was not begun.
     #[error(
-        "bytes {range:?}, meant for {}, cannot be initialised; {initialised} bytes were before",
-        node_words(*.node)
+        "bytes {range:?}, meant for {}, cannot be initialised; {initialised} bytes were before, \
+         and {}",
+        node_words(*.node), placed_words(*.placed)
     )]
     Init {
         /// The node that the pages were meant for; `None` for any.
         node: Option<NodeId>,
         /// The byte range in the region.
         range: Range<usize>,
-        /// Bytes initialised by the job before it stopped.
+        /// Bytes initialised by the job before it stopped, wherever they lie; pieces begun and not ended do not count.
         initialised: usize,
+        /// Bytes of the region that lie on that node, or on any where none was meant; `None` where the kernel does not tell.
+        placed: Option<u64>,
         /// The kernel's answer.
         #[source]
-        source: MemoryError,
+        source: Box<MemoryError>,
     },
 }
 
@@ -128,4 +133,11 @@ fn free_words(free: Option<u64>) -> String {
 
 fn node_words(node: Option<NodeId>) -> String {
     node.map_or_else(|| "any node".to_owned(), |node| format!("node {node}"))
+}
+
+fn placed_words(placed: Option<u64>) -> String {
+    placed.map_or_else(
+        || "how much of the region lies there is not told".to_owned(),
+        |bytes| format!("{bytes} bytes of the region lie there"),
+    )
 }

@@ -260,10 +260,12 @@ impl<'r> PageInit<'r> {
             |own| touch.end(own),
         );
         let ran = ran.map_err(|stopped| match stopped {
-            Stopped::Job(error) => error,
+            Stopped::Job(error) => *error,
             Stopped::Chunk(Failure::Policy { range, source }) => JobError::Policy { range, source },
             Stopped::Chunk(Failure::Populate { node, range, source }) => {
-                JobError::Init { node, range, initialised: touch.initialised(), source }
+                let placed = read_back::bytes_on(parts, node, len);
+                let (initialised, source) = (touch.initialised(), Box::new(source));
+                JobError::Init { node, range, initialised, placed, source }
             }
         })?;
         let elapsed = started.elapsed();

@@ -75,14 +75,14 @@ pub struct Job {
 #[derive(Debug)]
 pub(crate) enum Stopped<E> {
     /// It could not begin.
-    Job(JobError),
+    Job(Box<JobError>),
     /// A chunk failed.
     Chunk(E),
 }
 
 impl<E> From<PlanError> for Stopped<E> {
     fn from(error: PlanError) -> Self {
-        Self::Job(error.into())
+        Self::Job(Box::new(error.into()))
     }
 }
 
@@ -151,7 +151,7 @@ impl Job {
         };
         match self.try_run(pool, || (), chunk, |()| ()) {
             Ok(report) => Ok(report),
-            Err(Stopped::Job(error)) => Err(error),
+            Err(Stopped::Job(error)) => Err(*error),
             Err(Stopped::Chunk(never)) => match never {},
         }
     }
@@ -172,7 +172,8 @@ impl Job {
         let whole = self.options.builder(self.start, self.size, usize::MAX).build()?;
         let sites = Sites::of(pool);
         let shares = self.options.shares(whole.range(), whole.threads(), &sites);
-        self.try_run_shares(pool, &sites, &shares.map_err(Stopped::Job)?, state, chunk, finish)
+        let shares = shares.map_err(|error| Stopped::Job(Box::new(error)))?;
+        self.try_run_shares(pool, &sites, &shares, state, chunk, finish)
     }
 
     /// As [`try_run`](Self::try_run), over shares that the caller answers for.

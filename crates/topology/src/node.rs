@@ -12,6 +12,7 @@ pub struct Node {
     pub(crate) local_cpus: CpuSet,
     pub(crate) memory_total: Option<u64>,
     pub(crate) memory_free: Option<u64>,
+    pub(crate) memory_reserved: Option<u64>,
     /// Invariant: ascending by page size, each size once.
     pub(crate) huge_page_pools: Vec<HugePagePool>,
 }
@@ -49,6 +50,17 @@ impl Node {
     #[must_use]
     pub fn memory_free(&self) -> Option<u64> {
         self.memory_free
+    }
+
+    /// Returns how much of [`memory_free`](Self::memory_free) the kernel keeps for itself, in bytes; `None` where it does not tell.
+    ///
+    /// These are each zone's high watermark and the most that the zone keeps
+    /// from requests that other zones could serve, as in the kernel's own
+    /// estimate of available memory. Programs get some of it, but a program
+    /// that is bound to the node and asks for all of it meets the OOM killer.
+    #[must_use]
+    pub fn memory_reserved(&self) -> Option<u64> {
+        self.memory_reserved
     }
 
     /// Returns whether pages can lie on the node; `true` where its memory could not be read.

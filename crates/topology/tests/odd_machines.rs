@@ -46,6 +46,16 @@ fn remove(tree: &Tree, path: &str) {
 }
 
 #[test]
+fn what_the_kernel_keeps_of_free_memory_is_read_where_it_tells() {
+    let tree = Tree::three_nodes();
+    let zone = "pages free 1024\n high 30\n protection: (0, 10)\n";
+    tree.write("proc/zoneinfo", &format!("Node 2, zone Normal\n {zone}"));
+    let topology = read(&tree);
+    let reserved = |id| topology.node(node(id)).and_then(|node| node.memory_reserved());
+    assert_eq!((reserved(0), reserved(2)), (None, Some(40 << 12)));
+}
+
+#[test]
 fn a_machine_without_oddities_is_read_in_full() {
     let tree = Tree::three_nodes();
     let topology = read(&tree);

@@ -29,6 +29,14 @@ pub(crate) fn as_booted(_: &Machine) -> Given {
     Given::Conditions(Vec::new())
 }
 
+/// Gives a case these conditions, and no automatic NUMA balancing.
+///
+/// While the kernel watches a page to balance it, kernels around 6.1 name no
+/// node for it, so that exact counts need a machine where it watches none.
+pub(crate) fn without_balancing(conditions: impl IntoIterator<Item = Condition>) -> Given {
+    Given::Conditions(conditions.into_iter().chain([Condition::NumaBalancing(false)]).collect())
+}
+
 /// Skips a case for a reason.
 pub(crate) fn skip(reason: impl Into<String>) -> Given {
     Given::Skip(reason.into())

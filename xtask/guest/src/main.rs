@@ -12,6 +12,7 @@ mod condition;
 mod events;
 mod first_process;
 mod hotplug;
+mod left_behind;
 mod messages;
 mod numa_maps;
 mod read_back;

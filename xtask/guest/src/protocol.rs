@@ -10,6 +10,18 @@ pub const REQUEST_PATH: &str = "/request.json";
 /// The guest's end of the line its [`Message`]s go out by; its console is the first line.
 pub const MESSAGES_PATH: &str = "/dev/ttyS1";
 
+/// Where the guest finds the project's commands, as `cargo xtask` runs them.
+pub const COMMANDS_PATH: &str = "/bin/xtask";
+
+/// The guest's folder of hwloc: [`LSTOPO`], the libraries it needs, and the [`LOADER`] that brings them together.
+pub const HWLOC_PATH: &str = "/hwloc";
+
+/// hwloc's program that describes a machine, in [`HWLOC_PATH`].
+pub const LSTOPO: &str = "lstopo-no-graphics";
+
+/// The loader of programs that are not static, in [`HWLOC_PATH`].
+pub const LOADER: &str = "ld-linux-x86-64.so.2";
+
 /// What a guest is asked to do.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Request {

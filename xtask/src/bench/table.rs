@@ -147,8 +147,12 @@ mod tests {
 
     fn sample(us: u64, local: Option<u64>, huge_bytes: u64) -> Sample {
         let elapsed = Duration::from_micros(us);
-        let nodes =
-            [0, 8].map(|node| NodeSample { node: NodeId::new(node), elapsed, bytes: 1 << 29 });
+        let nodes = [0, 8].map(|node| NodeSample {
+            node: NodeId::new(node),
+            elapsed,
+            bytes: 1 << 29,
+            pages: None,
+        });
         let places = Places { pages: 262_144, local, huge_bytes };
         Sample { elapsed, places: Some(places), nodes: nodes.to_vec() }
     }

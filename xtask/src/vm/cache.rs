@@ -30,6 +30,11 @@ impl Cache {
         self.root.join("build")
     }
 
+    /// Returns the folder of `cargo xtask vm --self-check`: a copy of the sources, and what is built of it.
+    pub(crate) fn self_check(&self) -> PathBuf {
+        self.root.join("self-check")
+    }
+
     /// Returns the folder of guests' logs, made if need be.
     pub(crate) fn logs(&self) -> anyhow::Result<PathBuf> {
         make(self.root.join("logs"))

@@ -166,6 +166,8 @@ impl Suite {
         command.args(["-o", "APT::Sandbox::User=root", "-o", "APT::Architecture=amd64"]);
         command.args(["-o", "Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false"]);
         command.args(["-o", "Acquire::Languages=none", "-q"]);
+        // Another run of the lab may be fetching; it is waited for, in seconds.
+        command.args(["-o", "DPkg::Lock::Timeout=300"]);
         command.env("LC_ALL", "C").env("DEBIAN_FRONTEND", "noninteractive");
         command
     }

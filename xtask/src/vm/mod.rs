@@ -10,11 +10,13 @@ mod command;
 mod debian;
 mod emulator;
 mod guest_program;
+mod hwloc;
 mod initramfs;
 mod kernel;
 mod lab;
 mod machine;
 mod qemu_arguments;
+mod self_check;
 mod table;
 
 use std::process::ExitCode;
@@ -23,14 +25,14 @@ use std::time::Duration;
 use firsttouch_guest::machine::Machine;
 
 use self::kernel::Kernel;
-use self::lab::Lab;
+use self::lab::{Lab, Order};
 
 /// The machines of the quick set, which `cargo xtask test` runs.
 const QUICK: [&str; 2] = ["dual", "memory-only"];
 
 /// Options of `cargo xtask vm`.
 #[derive(Debug, clap::Args)]
-#[command(group(clap::ArgGroup::new("which").args(["machine", "all", "quick", "list"]).required(true)))]
+#[command(group(clap::ArgGroup::new("which").args(["machine", "all", "quick", "self_check", "list"]).required(true)))]
 pub(crate) struct Args {
     /// Boot this machine; may be given several times.
     #[arg(long, value_name = "NAME")]
@@ -43,6 +45,10 @@ pub(crate) struct Args {
     /// Boot the few machines that `cargo xtask test` boots.
     #[arg(long)]
     quick: bool,
+
+    /// Plant the faults in `xtask/faults/` one by one, and make sure that each makes its cases fail.
+    #[arg(long)]
+    self_check: bool,
 
     /// List the machines and boot none.
     #[arg(long)]
@@ -68,7 +74,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "URL")]
     mirror: Option<String>,
 
-    /// Run only the cases whose name contains one of these.
+    /// Run only the cases whose name contains one of these; with --self-check, plant only these faults.
     #[arg(last = true, value_name = "FILTER")]
     filter: Vec<String>,
 }
@@ -80,7 +86,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let chosen = match (args.all, args.quick) {
-        (true, _) => machines,
+        (true, _) => machines.clone(),
         (_, true) => machine::named(&machines, &QUICK.map(str::to_owned))?,
         _ => machine::named(&machines, &args.machine)?,
     };
@@ -92,13 +98,23 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let limit = Duration::from_secs(args.limit);
     let jobs = args.jobs.map_or_else(all_cpus, Into::into);
     let lab = Lab::open(&kernels, args.mirror.as_deref(), limit)?;
+    if args.self_check {
+        return self_check::run(&lab, &machines, &args.filter, jobs);
+    }
+    let content = lab.content()?;
     if args.shell {
         for machine in chosen {
-            lab.shell(machine, kernels[0])?;
+            lab.shell(machine, kernels[0], &content)?;
         }
         return Ok(ExitCode::SUCCESS);
     }
-    let boots = lab.run_all(&chosen, &args.filter, jobs)?;
+    let filter = &args.filter;
+    let orders: Vec<_> = chosen
+        .iter()
+        .flat_map(|machine| lab.kernels().map(move |kernel| (machine, kernel)))
+        .map(|(machine, kernel)| Order { machine, kernel, content: &content, filter })
+        .collect();
+    let boots = lab.run_all(&orders, jobs)?;
     print(table::report(&boots).trim_end());
     let ran = boots.iter().any(|boot| !boot.cases.is_empty());
     anyhow::ensure!(ran, "no case was run: no name contains {}", args.filter.join(" or "));

@@ -22,7 +22,9 @@ pub(crate) fn check(
         _ => Topology::discover().map(Cow::Owned),
     };
     let now = now.map_err(JobError::FreeUnknown)?;
-    enough(layout.sizes(), page_bytes, |node| free(now.node(node)?, page_size))
+    enough(layout.sizes(), page_bytes, |node| {
+        free(now.node(node)?, page_size, topology.page_sizes().base)
+    })
 }
 
 /// Compares what each node is to get, in whole pages, with what it has free.
@@ -41,17 +43,36 @@ fn enough(
     Ok(())
 }
 
-/// Bytes free on a node in pages of one size; `None` where that is not known.
-fn free(node: &Node, page_size: PageSize) -> Option<u64> {
-    let PageSize::Huge(size) = page_size else { return node.memory_free() };
+/// Bytes that can be had on a node in pages of one size; `None` where that is not known.
+fn free(node: &Node, page_size: PageSize, base_page: u64) -> Option<u64> {
+    let PageSize::Huge(size) = page_size else {
+        let reserved = node.memory_reserved().unwrap_or(0);
+        return Some(without_tables(node.memory_free()?.saturating_sub(reserved), base_page));
+    };
     let mut pools = node.huge_page_pools().iter();
     let pool = pools.find(|pool| pool.page_bytes == size.bytes() as u64)?;
     Some(pool.free * pool.page_bytes)
 }
 
+/// What is left of free bytes once the pages themselves are mapped: each has an entry in a table.
+///
+/// Transparent huge pages have the same tables set aside, for when they are split.
+fn without_tables(free: u64, base_page: u64) -> u64 {
+    const ENTRY: u64 = 8;
+    free - (free / base_page.max(ENTRY) * ENTRY).min(free)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_pages_need_beside_themselves_is_not_free_for_them() {
+        assert_eq!(without_tables(513 << 12, 4096), (513 << 12) - 513 * 8);
+        assert_eq!(without_tables(4095, 4096), 4095);
+        assert_eq!(without_tables(u64::MAX, 0), 7);
+        assert_eq!(without_tables(0, 65536), 0);
+    }
 
     #[test]
     fn a_bound_node_without_room_is_named_with_what_it_needs() {

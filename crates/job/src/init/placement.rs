@@ -58,8 +58,9 @@ pub enum Binding {
     /// The kernel answers a bound node that is exhausted with its OOM killer,
     /// and one without huge pages with SIGBUS. So the nodes' free memory is
     /// read before, and too little is an error; cached files, which the kernel
-    /// could drop, do not count as free. A program that takes memory on the
-    /// same node meanwhile can still bring the OOM killer about.
+    /// could drop, and what it [keeps for itself](firsttouch_topology::Node::memory_reserved)
+    /// do not count as free. A program that takes memory on the same node
+    /// meanwhile can still bring the OOM killer about.
     Bind,
 }
 

@@ -44,6 +44,20 @@ impl Counts {
     }
 }
 
+/// Returns how much of a region lies on a node, or on any, in bytes; `None`, and an event, where the kernel does not tell.
+pub(crate) fn bytes_on(parts: Parts<'_>, node: Option<NodeId>, len: usize) -> Option<u64> {
+    match parts.residency(0..len) {
+        Ok(residency) => {
+            let pages = node.map_or(residency.present(), |node| residency.pages_on(node));
+            Some(pages * residency.page_bytes() as u64)
+        }
+        Err(error) => {
+            tracing::debug!(%error, "how much was placed cannot be read back");
+            None
+        }
+    }
+}
+
 /// Reads back where the recorded bytes lie; `None`, and an event, where the kernel does not tell.
 pub(crate) fn read_back(
     pool: &Pool,

@@ -317,9 +317,18 @@ fn pages_that_cannot_be_had_stop_the_job_with_the_node_and_what_was_placed() -> 
     assert_eq!(mapped, start.cast());
     let result = PageInit::new(&mut region).zero(&pool);
     let error = result.expect_err("there is a hole");
-    let JobError::Init { node, range, initialised, .. } = error else { return Err(error.into()) };
+    let told = error.to_string();
+    let JobError::Init { node, range, initialised, placed, .. } = error else {
+        return Err(error.into());
+    };
     assert!(range.start <= hole.start && hole.end <= range.end, "{range:?}");
     assert!(initialised <= len - range.len(), "{initialised}");
     assert_eq!(node.is_some(), !Sites::of(&pool).usable().is_empty());
+    // Some containers do not tell where pages lie.
+    if let Ok(found) = region.residency(0..len) {
+        let pages = node.map_or(found.present(), |node| found.pages_on(node));
+        assert_eq!(placed, Some(pages * found.page_bytes() as u64));
+        assert!(told.contains(&format!("{} bytes of the region lie there", placed.unwrap_or(0))));
+    }
     Ok(())
 }

@@ -72,6 +72,7 @@ fn complete(parts: &mut Parts, kernel: Parts, topology: &hwlocality::Topology) {
     for node in &mut parts.nodes {
         if let Some(known) = kernel.nodes.iter().find(|known| known.id == node.id) {
             node.memory_free = known.memory_free;
+            node.memory_reserved = known.memory_reserved;
             node.huge_page_pools.clone_from(&known.huge_page_pools);
         }
     }

@@ -50,6 +50,8 @@ pub(crate) struct NodePart {
     pub(crate) memory_total: Option<u64>,
     /// Bytes.
     pub(crate) memory_free: Option<u64>,
+    /// Bytes of the free memory that the kernel keeps for itself.
+    pub(crate) memory_reserved: Option<u64>,
     /// In any order.
     pub(crate) huge_page_pools: Vec<HugePagePool>,
 }
@@ -63,6 +65,7 @@ impl NodePart {
             initiators: CpuSet::new(),
             memory_total: None,
             memory_free: None,
+            memory_reserved: None,
             huge_page_pools: Vec::new(),
         }
     }

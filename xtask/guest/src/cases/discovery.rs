@@ -92,7 +92,10 @@ fn node(
         let distance = topology.distance(id(number), id(to));
         same("distance", distance, machine.distance(number, to))?;
     }
-    Ok(())
+    let mut near: Vec<_> = (0..machine.nodes.len()).collect();
+    near.sort_by_key(|&to| (machine.distance(number, to), to));
+    let near = near.into_iter().map(id).collect();
+    same("nodes by distance", topology.nodes_by_distance(id(number)), near)
 }
 
 /// Cuts the CPUs into groups of so many consecutive numbers, and keeps those that are online.

@@ -1,7 +1,9 @@
 //! Every case, in the order they run.
 
+mod bench;
 mod confinement;
 mod discovery;
+mod hwloc;
 mod kernel;
 mod memory;
 mod page_init;
@@ -13,12 +15,17 @@ use crate::case::Case;
 pub(crate) const ALL: &[&[Case]] = &[
     kernel::CASES,
     discovery::CASES,
+    hwloc::CASES,
     memory::CASES,
     confinement::CASES,
-    page_init::CASES,
+    page_init::BLOCKED,
+    page_init::INTERLEAVED,
+    page_init::HUGE,
+    page_init::FULL_NODE,
     pool::PINNING,
     pool::CONFINEMENT,
     pool::OFFLINE,
     pool::STEALING,
     pool::STORAGE,
+    bench::CASES,
 ];

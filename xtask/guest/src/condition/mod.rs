@@ -18,7 +18,7 @@ pub(crate) use cpuset::{Version, cpuset_v1_is_missing};
 pub(crate) use filled_node::fill;
 pub(crate) use filter::{Answer, Call};
 pub(crate) use held::Held;
-pub(crate) use policy::interleaved_over;
+pub(crate) use policy::{current as current_policy, interleaved_over};
 
 use crate::{hotplug, sysfs};
 

@@ -32,7 +32,13 @@ pub(super) fn interleave(nodes: &BTreeSet<usize>) -> anyhow::Result<()> {
 
 /// Returns the nodes that this thread's interleave policy names; none, where it has another policy.
 pub(crate) fn interleaved_over() -> anyhow::Result<BTreeSet<usize>> {
-    let (mut mode, mut mask) = (0_i32, 0_u64);
+    let (mode, nodes) = current()?;
+    Ok(if mode == MPOL_INTERLEAVE { nodes } else { BTreeSet::new() })
+}
+
+/// Returns this thread's policy: the kernel's number of its mode, and the nodes it names.
+pub(crate) fn current() -> anyhow::Result<(i32, BTreeSet<usize>)> {
+    let mut mode = 0_i32;
     // The kernel wants room for every node it could ever have.
     let mut words = [0_u64; 16];
     // SAFETY: both places are written, each within its size, and not kept.
@@ -49,8 +55,5 @@ pub(crate) fn interleaved_over() -> anyhow::Result<BTreeSet<usize>> {
     if answer != 0 {
         return Err(io::Error::last_os_error()).context("get_mempolicy is refused");
     }
-    if mode == MPOL_INTERLEAVE {
-        mask = words[0];
-    }
-    Ok((0..64).filter(|node| mask >> node & 1 == 1).collect())
+    Ok((mode, (0..64).filter(|node| words[0] >> node & 1 == 1).collect()))
 }

@@ -137,6 +137,7 @@ pub(super) fn local_cpus(
             local_cpus,
             memory_total: part.memory_total,
             memory_free: part.memory_free,
+            memory_reserved: part.memory_reserved,
             huge_page_pools: part.huge_page_pools,
         });
     }

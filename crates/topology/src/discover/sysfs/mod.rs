@@ -42,7 +42,8 @@ pub(crate) fn read(root: &Path, source: Source) -> Result<Parts, TopologyError> 
     if online.is_empty() {
         return Err(TopologyError::NoCpus { path: root.to_owned() });
     }
-    let nodes = nodes::read(&mut reader, &online);
+    let page_sizes = pages::page_sizes(&mut reader);
+    let nodes = nodes::read(&mut reader, &online, page_sizes.base);
     let grouping = cpus::grouping(&mut reader, &online);
     Ok(Parts {
         source,
@@ -52,7 +53,7 @@ pub(crate) fn read(root: &Path, source: Source) -> Result<Parts, TopologyError> 
         packages: grouping.packages,
         core_kinds: kinds::read(&mut reader, &online),
         caches: caches::read(&mut reader, &online),
-        page_sizes: pages::page_sizes(&mut reader),
+        page_sizes,
         allowed: allowed.part,
         oddities: reader.into_oddities(),
         online,

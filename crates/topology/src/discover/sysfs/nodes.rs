@@ -15,15 +15,22 @@ pub(super) struct Nodes {
 }
 
 /// Reads the nodes; a kernel without them has one that holds everything.
-pub(super) fn read(reader: &mut Reader, online: &CpuSet) -> Nodes {
+pub(super) fn read(reader: &mut Reader, online: &CpuSet, page_bytes: u64) -> Nodes {
     let found = FOLDERS.iter().find_map(|folder| {
         let numbers = reader.numbered(folder, "node");
         (!numbers.is_empty()).then_some((*folder, numbers))
     });
-    match found {
+    let mut found = match found {
         Some((folder, numbers)) => read_nodes(reader, folder, &numbers),
         None => Nodes { nodes: vec![whole_machine(reader, online)], distances: None },
+    };
+    if let Some(zones) = reader.text("proc/zoneinfo") {
+        for node in &mut found.nodes {
+            let pages = parse::reserved_pages(&zones, node.id.os_index());
+            node.memory_reserved = pages.and_then(|pages| pages.checked_mul(page_bytes));
+        }
     }
+    found
 }
 
 fn read_nodes(reader: &mut Reader, folder: &str, numbers: &[u32]) -> Nodes {

@@ -44,6 +44,49 @@ pub(crate) fn meminfo(text: &str, field: &str) -> Option<u64> {
     })
 }
 
+/// Reads how many of a node's free pages the kernel keeps for itself, from `/proc/zoneinfo`.
+///
+/// In each zone these are the high watermark and the most that the zone
+/// protects from requests that other zones could serve. `None` where the node
+/// has no zone, or a zone does not tell all three figures.
+pub(crate) fn reserved_pages(text: &str, node: u32) -> Option<u64> {
+    #[derive(Default)]
+    struct Zone {
+        free: Option<u64>,
+        high: Option<u64>,
+        protection: Option<u64>,
+    }
+    let mut zones: Vec<Zone> = Vec::new();
+    let mut own = false;
+    for line in text.lines() {
+        let mut words = line.split_ascii_whitespace();
+        match (words.next(), own.then(|| zones.last_mut()).flatten()) {
+            (Some("Node"), _) => {
+                own = words.next().and_then(|id| number(id.strip_suffix(',')?)) == Some(node);
+                if own {
+                    zones.push(Zone::default());
+                }
+            }
+            (Some("pages"), Some(zone)) if words.next() == Some("free") => {
+                zone.free = words.next().and_then(unsigned);
+            }
+            // A CPU's own lists have a `high:` further down.
+            (Some("high"), Some(zone)) => zone.high = words.next().and_then(unsigned),
+            (Some("protection:"), Some(zone)) => {
+                let numbers = words.map(|word| unsigned(word.trim_matches(['(', ',', ')'])));
+                zone.protection = numbers.collect::<Option<Vec<_>>>()?.into_iter().max();
+            }
+            _ => {}
+        }
+    }
+    if zones.is_empty() {
+        return None;
+    }
+    zones.into_iter().try_fold(0_u64, |all, Zone { free, high, protection }| {
+        all.checked_add(free?.min(high?.saturating_add(protection?)))
+    })
+}
+
 /// Reads a row of distances; white space separates them.
 pub(crate) fn distances(text: &str) -> Option<Vec<u32>> {
     text.split_ascii_whitespace().map(decimal).collect()

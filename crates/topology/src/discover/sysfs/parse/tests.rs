@@ -35,6 +35,28 @@ fn meminfo_reads_node_lines_and_machine_lines() {
 }
 
 #[test]
+fn a_nodes_reserves_are_its_zones_watermarks_and_protections_as_far_as_pages_are_free() {
+    let zone = |node, name, free, high, protection| {
+        format!(
+            "Node {node}, zone {name:>8}\n  per-node stats\n      nr_inactive_anon 7\n  \
+             pages free     {free}\n        min      1\n        low      2\n        \
+             high     {high}\n        spanned  4095\n        protection: ({protection})\n      \
+             nr_free_pages {free}\n  pagesets\n    cpu: 0\n              count: 5\n              \
+             high:  6\n"
+        )
+    };
+    let text = zone(0, "DMA", 3840, 98, "0, 2915, 2915, 2915")
+        + &zone(0, "DMA32", 500, 1000, "0, 0, 0, 0")
+        + &zone(1, "Normal", 9000, 700, "0, 0, 0, 0");
+    assert_eq!(reserved_pages(&text, 0), Some(98 + 2915 + 500));
+    assert_eq!(reserved_pages(&text, 1), Some(700));
+    assert_eq!(reserved_pages(&text, 2), None, "it has no zone");
+    assert_eq!(reserved_pages(&text.replace("high     98", "high"), 0), None);
+    assert_eq!(reserved_pages(&text.replace("2915", "x"), 0), None);
+    assert_eq!(reserved_pages("", 0), None);
+}
+
+#[test]
 fn cache_sizes_have_units() {
     assert_eq!(cache_bytes("32K\n"), Some(32 << 10));
     assert_eq!(cache_bytes("8M"), Some(8 << 20));
@@ -131,6 +153,7 @@ proptest! {
         cache_bytes(&text);
         huge_page_bytes(&text);
         transparent_mode(&text);
+        reserved_pages(&text, 0);
         vmstat(&text, "nr_free_pages");
         status(&text, "Node");
         cpu_max(&text);

@@ -1,0 +1,111 @@
+//! A copy of the sources, in which faults are planted.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+
+/// What of a workspace's root is built: the manifest, the versions that were resolved, the members and
+/// what their documentation takes in.
+const SOURCES: [&str; 6] = ["Cargo.toml", "Cargo.lock", "README.md", "benches", "crates", "xtask"];
+
+/// A copy of the sources.
+#[derive(Debug)]
+pub(super) struct Tree {
+    from: PathBuf,
+    root: PathBuf,
+}
+
+impl Tree {
+    /// Names a copy; nothing is copied yet.
+    pub(super) fn new(from: &Path, root: PathBuf) -> Self {
+        Self { from: from.to_owned(), root }
+    }
+
+    /// Returns the copy's root.
+    pub(super) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Makes the copy equal to the sources.
+    ///
+    /// A file that is equal already is left alone, so that what was built of it stays fresh.
+    pub(super) fn refresh(&self) -> anyhow::Result<()> {
+        let mut files = BTreeSet::new();
+        for source in SOURCES {
+            collect(&self.from, Path::new(source), &mut files)?;
+        }
+        for file in &files {
+            let text = fs::read(self.from.join(file))
+                .with_context(|| format!("cannot read {}", file.display()))?;
+            self.write(file, &text)?;
+        }
+        let mut copied = BTreeSet::new();
+        for source in SOURCES {
+            collect(&self.root, Path::new(source), &mut copied)?;
+        }
+        for old in copied.difference(&files) {
+            fs::remove_file(self.root.join(old))?;
+        }
+        Ok(())
+    }
+
+    /// Writes one file of the copy, unless it is equal.
+    pub(super) fn write(&self, file: &Path, text: &[u8]) -> anyhow::Result<()> {
+        let path = self.root.join(file);
+        if fs::read(&path).is_ok_and(|old| old == text) {
+            return Ok(());
+        }
+        let cannot = || format!("cannot write {}", path.display());
+        let folder = path.parent().unwrap_or(&self.root);
+        fs::create_dir_all(folder).with_context(cannot)?;
+        fs::write(&path, text).with_context(cannot)
+    }
+}
+
+/// Collects the files below a root, by their paths from there; what is not there has none.
+fn collect(root: &Path, path: &Path, files: &mut BTreeSet<PathBuf>) -> anyhow::Result<()> {
+    let full = root.join(path);
+    if full.is_dir() {
+        for entry in full.read_dir().with_context(|| format!("cannot list {}", full.display()))? {
+            collect(root, &path.join(entry?.file_name()), files)?;
+        }
+    } else if full.exists() {
+        files.insert(path.to_owned());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_follows_its_sources_and_leaves_equal_files_alone() -> anyhow::Result<()> {
+        let (from, to) = (tempfile::tempdir()?, tempfile::tempdir()?);
+        let write = |file: &str, text: &str| {
+            let path = from.path().join(file);
+            fs::create_dir_all(path.parent().unwrap_or(from.path()))?;
+            fs::write(path, text)
+        };
+        write("Cargo.toml", "one")?;
+        write("crates/a/src/lib.rs", "two")?;
+        write("crates/a/src/old.rs", "three")?;
+        write("target/junk", "four")?;
+        let tree = Tree::new(from.path(), to.path().join("tree"));
+        tree.refresh()?;
+        assert_eq!(fs::read_to_string(tree.root().join("crates/a/src/lib.rs"))?, "two");
+        assert!(!tree.root().join("target").exists());
+
+        let written = |file: &str| tree.root().join(file).metadata()?.modified();
+        let before = written("Cargo.toml")?;
+        tree.write(Path::new("crates/a/src/lib.rs"), b"a fault")?;
+        fs::remove_file(from.path().join("crates/a/src/old.rs"))?;
+        tree.refresh()?;
+        assert_eq!(fs::read_to_string(tree.root().join("crates/a/src/lib.rs"))?, "two");
+        assert!(!tree.root().join("crates/a/src/old.rs").exists());
+        assert_eq!(written("Cargo.toml")?, before);
+        Ok(())
+    }
+}
