@@ -12,8 +12,13 @@ mod sleep;
 
 /// Tries every order of steps with at most two preemptions, or as many as `LOOM_MAX_PREEMPTIONS` says.
 fn check(model: impl Fn() + Send + Sync + 'static) {
+    check_within(2, model);
+}
+
+/// As [`check`], with so many preemptions: whole pools have too many steps for two.
+fn check_within(preemptions: usize, model: impl Fn() + Send + Sync + 'static) {
     let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = builder.preemption_bound.or(Some(2));
+    builder.preemption_bound = builder.preemption_bound.or(Some(preemptions));
     builder.max_branches = 10_000;
     builder.check(model);
 }

@@ -11,7 +11,7 @@ use loom::cell::UnsafeCell;
 use loom::sync::{Condvar, Mutex};
 use loom::thread::{self, JoinHandle};
 
-use super::check;
+use super::check_within;
 use crate::current::enter;
 use crate::deque::Deque;
 use crate::helper::{self, Helper};
@@ -119,6 +119,11 @@ impl<T> Shareable<T> {
 unsafe impl<T> Sync for Shareable<T> {}
 // SAFETY: loom checks every access.
 unsafe impl<T> Send for Shareable<T> {}
+
+/// Tries every order of steps with at most one preemption.
+fn check(model: impl Fn() + Send + Sync + 'static) {
+    check_within(1, model);
+}
 
 #[test]
 fn an_idle_pool_shuts_down() {
