@@ -45,13 +45,15 @@ impl Drop for Current<'_> {
 /// Calls `f` with the worker that the calling thread is for this pool, if it is one.
 #[inline]
 pub(crate) fn with_current<R>(shared: &Shared, f: impl FnOnce(Option<&Worker<'_>>) -> R) -> R {
-    f(innermost_where(|worker| worker.belongs_to(shared)))
+    // SAFETY: [frame] `f` is for any lifetime, so it cannot keep the worker.
+    f(unsafe { innermost_where(|worker| worker.belongs_to(shared)) })
 }
 
 /// Calls `f` with the worker that the calling thread is for this pool; makes it a guest if it is none.
 #[inline]
 pub(crate) fn enter<R>(shared: &Arc<Shared>, f: impl FnOnce(&Worker<'_>) -> R) -> R {
-    match innermost_where(|worker| worker.belongs_to(shared)) {
+    // SAFETY: [frame] `f` is for any lifetime, so it cannot keep the worker.
+    match unsafe { innermost_where(|worker| worker.belongs_to(shared)) } {
         Some(worker) => f(worker),
         None => enter_as_guest(shared, f),
     }
@@ -66,23 +68,31 @@ fn enter_as_guest<R>(shared: &Arc<Shared>, f: impl FnOnce(&Worker<'_>) -> R) -> 
 
 /// Returns the place of the pool's node that is nearest to the calling thread.
 pub(crate) fn node_here(shared: &Shared) -> usize {
-    let worker = innermost_where(|worker| worker.belongs_to(shared));
+    // SAFETY: [frame] it does not leave this function.
+    let worker = unsafe { innermost_where(|worker| worker.belongs_to(shared)) };
     worker.map_or_else(|| shared.nearest_node(affinity::current_cpu()), |worker| worker.node)
 }
 
 /// Returns the worker that the calling thread is as a helper, if it is one.
 ///
 /// A thread is a helper of one pool at most; in all others it is a guest.
-pub(crate) fn home<'stack>() -> Option<&'stack Worker<'stack>> {
-    innermost_where(|worker| worker.helper.is_some())
+///
+/// # Safety
+///
+/// - `[frame]` as in [`innermost_where`].
+pub(crate) unsafe fn home<'stack>() -> Option<&'stack Worker<'stack>> {
+    // SAFETY: [frame].
+    unsafe { innermost_where(|worker| worker.helper.is_some()) }
 }
 
 /// Returns the innermost worker of the calling thread that matches.
 ///
-/// The reference is good for as long as the caller's own frame: the worker
-/// lies further down the stack.
+/// # Safety
+///
+/// - `[frame]` The reference does not leave the caller's own frame: the worker
+///   lies further down the stack.
 #[inline]
-fn innermost_where<'stack>(
+unsafe fn innermost_where<'stack>(
     matches: impl Fn(&Worker<'_>) -> bool,
 ) -> Option<&'stack Worker<'stack>> {
     let mut worker = CURRENT.try_with(Cell::get).unwrap_or(ptr::null());

@@ -3,6 +3,7 @@
 use firsttouch_topology::NodeId;
 
 use crate::board::Looking;
+use crate::panic::{catch, discard};
 use crate::pin::{Kept, Pinned};
 use crate::post::Part;
 use crate::shared::NodeWork;
@@ -57,13 +58,17 @@ pub(crate) fn run(worker: &Worker<'_>, helper: usize, mut kept: Kept) {
             Found::Nothing => {
                 shared.found_nothing(worker.node);
                 sleep.sleep(helper, work_arrived);
-                kept.look(helper);
+                // What it traces runs a subscriber's code.
+                discard(catch(|| kept.look(helper)));
             }
             Found::Crowd => {
                 sleep.sleep(helper, work_arrived);
-                kept.look(helper);
+                discard(catch(|| kept.look(helper)));
             }
-            Found::End => break,
+            Found::End => {
+                shared.found_nothing(worker.node);
+                break;
+            }
         }
     }
     // SAFETY: [once] this helper's loop ends here, and once.
@@ -91,6 +96,8 @@ fn search(worker: &Worker<'_>, helper: usize) -> Found {
             if last_look {
                 return Found::End;
             }
+            // What calls require now, this helper has come to already.
+            shared.found_tickets_for_others(worker.node);
             if front.sleep.leave_search_to(activity.searchers()) {
                 return Found::Crowd;
             }

@@ -134,7 +134,7 @@ impl Post {
         if !free.is_free() || required > MAX || optional > MAX {
             return None;
         }
-        let round = free.round() + 1;
+        let round = (free.round() + 1) & (u64::MAX >> (2 * TICKETS));
         let claimed = Word::new(round, 0, CLAIMED);
         // [open] Acquire: this round's stores come after those of the last.
         let claim =

@@ -141,6 +141,12 @@ impl Queue {
         self.shown.get_or_init(borrow).push(job);
     }
 
+    /// Whether a job is shown that nobody has taken.
+    #[inline]
+    pub(crate) fn shows_any(&self) -> bool {
+        self.shown.get().is_some_and(|deque| !deque.is_empty())
+    }
+
     /// Takes back the newest job that is shown.
     pub(crate) fn pop_shown(&self) -> Option<JobRef> {
         self.shown.get()?.pop()

@@ -106,6 +106,15 @@ enum Wake {
     Anyhow,
 }
 
+/// Which helpers may be about to come to a call that requires some.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Coming {
+    /// Those that search.
+    WhoSearch,
+    /// None: who searches has come already.
+    Nobody,
+}
+
 /// A helper as it reports when it has started.
 pub(crate) struct Started {
     pub(crate) helper: Helper,
@@ -212,8 +221,14 @@ impl Shared {
             if near == node && front.sleep.searching() > 0 {
                 return;
             }
-            if wake == Wake::WhereFree && activity.is_saturated() {
-                continue;
+            if wake == Wake::WhereFree {
+                if activity.is_saturated() {
+                    continue;
+                }
+                if front.sleep.searching() > 0 {
+                    // It looks here, too, as this node does not keep up.
+                    return;
+                }
             }
             if front.sleep.wake(1) > 0 {
                 return;
@@ -229,10 +244,16 @@ impl Shared {
         if self.nodes[node].work.front.sleep.end_search() == Searching::Others {
             return;
         }
-        if self.nodes[node].has_jobs() {
-            self.wake_for_job(node, Wake::Anyhow);
+        // It may have taken its work from another node, and left more there.
+        let left = |&victim: &usize| {
+            let there = &self.nodes[victim];
+            there.has_jobs() && (victim == node || !there.keeps_up())
+        };
+        if let Some(&victim) = self.nodes[node].victims.iter().find(|victim| left(victim)) {
+            let injected = !self.nodes[victim].work.injector.is_empty();
+            self.wake_for_job(victim, if injected { Wake::Anyhow } else { Wake::WhereFree });
         }
-        self.wake_for_required(node);
+        self.wake_for_required(node, Coming::WhoSearch);
     }
 
     /// Ends the search of one of the node's helpers that is about to sleep.
@@ -241,7 +262,22 @@ impl Shared {
     /// may need them woken.
     pub(crate) fn found_nothing(&self, node: usize) {
         if self.nodes[node].work.front.sleep.end_search() == Searching::Nobody {
-            self.wake_for_required(node);
+            self.wake_for_required(node, Coming::WhoSearch);
+        }
+    }
+
+    /// Wakes all of a node's helpers where calls require more, and one that searches has come to them.
+    pub(crate) fn found_tickets_for_others(&self, node: usize) {
+        if self.nodes[node].work.tickets().required > 0 {
+            Sleep::look();
+            self.wake_for_required(node, Coming::Nobody);
+        }
+    }
+
+    /// Wakes a helper where a worker of this node leaves its CPU and jobs are left.
+    pub(crate) fn left_cpu(&self, node: usize) {
+        if self.nodes[node].has_jobs() {
+            self.wake_for_shown(node);
         }
     }
 
@@ -249,11 +285,15 @@ impl Shared {
     ///
     /// Who of those that sleep has come already is not known here. Once is
     /// enough: whoever does not sleep now sees the call before it does.
-    fn wake_for_required(&self, node: usize) {
+    fn wake_for_required(&self, node: usize, coming: Coming) {
         let work = &self.nodes[node].work;
         let Front { sleep, summoned, wakened, .. } = &*work.front;
         let required = work.tickets().required;
-        if required == 0 || required <= sleep.searching() {
+        let coming = match coming {
+            Coming::WhoSearch => sleep.searching(),
+            Coming::Nobody => 0,
+        };
+        if required <= coming {
             return;
         }
         // Relaxed: the caller's fence orders it; see `summon`.
@@ -484,9 +524,9 @@ impl HelperWork {
 }
 
 impl PoolNode {
-    /// Whether the node has a helper that is free to run what is queued there.
+    /// Whether the node has a helper that is about to run what is queued there.
     fn keeps_up(&self) -> bool {
-        self.work.front.sleep.has_idle() && !self.work.activity.is_saturated()
+        self.work.front.sleep.searching() > 0 && !self.work.activity.is_saturated()
     }
 
     fn steal(&self, start: usize) -> Option<JobRef> {

@@ -101,11 +101,6 @@ impl Sleep {
         self.searching.load(Ordering::Relaxed)
     }
 
-    /// Whether any helper searches or sleeps.
-    pub(crate) fn has_idle(&self) -> bool {
-        self.searching() > 0 || self.asleep.load(Ordering::Relaxed) > 0
-    }
-
     /// Wakes up to so many helpers, the last to fall asleep first; returns how many.
     ///
     /// After [`Sleep::look`] or [`Sleep::end_search`].

@@ -40,6 +40,8 @@ pub(crate) struct Worker<'p> {
     pub(crate) node: usize,
     /// The helper's place in the pool; `None` for a guest.
     pub(crate) helper: Option<usize>,
+    /// Whether the pool has no other node.
+    is_alone: bool,
     /// Whether the node counts it as busy.
     is_counted: Cell<bool>,
     frame: Cell<Innermost>,
@@ -85,6 +87,7 @@ impl<'p> Worker<'p> {
             queue,
             node,
             helper,
+            is_alone: shared.nodes.len() == 1,
             is_counted: Cell::new(false),
             frame: Cell::new(Innermost { scope: NO_SCOPE, joins: 0, pushed: 0 }),
             rotation: Cell::new(Rotation::new(helper.unwrap_or(0))),
@@ -130,9 +133,17 @@ impl<'p> Worker<'p> {
     #[inline]
     pub(crate) fn push(&self, job: JobRef) {
         self.queue.keep(job);
-        if !(self.activity.is_saturated() && self.queue.may_keep()) {
+        if !(self.activity.is_saturated() && self.queue.may_keep() && self.shows_some()) {
             self.show_kept();
         }
+    }
+
+    /// Whether other nodes' helpers find a job here, where there are other nodes.
+    ///
+    /// Those of the node itself are found busy by `is_saturated`.
+    #[inline]
+    fn shows_some(&self) -> bool {
+        self.is_alone || self.queue.shows_any()
     }
 
     /// Takes back the second half of the innermost join, the job at this address.
@@ -184,7 +195,10 @@ impl<'p> Worker<'p> {
     /// Runs `sleep`, and counts the worker as one that leaves its CPU to others.
     fn rests(&self, sleep: impl FnOnce()) {
         let counted = self.is_counted.get();
-        self.ends_work();
+        if counted {
+            self.ends_work();
+            self.shared.left_cpu(self.node);
+        }
         sleep();
         if counted {
             self.begins_work();
@@ -231,9 +245,12 @@ impl<'p> Worker<'p> {
 
 impl Drop for Worker<'_> {
     fn drop(&mut self) {
-        self.ends_work();
         if self.helper.is_some() {
             return;
+        }
+        if self.is_counted.get() {
+            self.ends_work();
+            self.shared.left_cpu(self.node);
         }
         if let Some(deque) = std::mem::take(&mut self.queue).into_deque() {
             debug_assert!(deque.is_empty(), "every frame leaves the deque as it found it");
@@ -290,7 +307,8 @@ fn wait_until(
     mut run_own: impl FnMut() -> bool,
     sleep: impl Fn(),
 ) {
-    let home = home();
+    // SAFETY: [frame] it does not leave this function.
+    let home = unsafe { home() };
     let mut serve = || run_own() || home.is_some_and(Worker::serve_required);
     let mut spins = Spin::new(spin);
     while !done.is_complete() {

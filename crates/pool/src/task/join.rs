@@ -27,8 +27,13 @@ where
     let b = match worker.take_back(half.address()) {
         // SAFETY: [once] the job was taken back, so nobody else runs it.
         Taken::Back => catch(unsafe { half.take() }),
-        // SAFETY: [stolen] another thread has started it.
-        Taken::Stolen => unsafe { half.wait(worker) },
+        Taken::Stolen => {
+            // SAFETY: [stolen] another thread has started it.
+            let b = unsafe { half.wait(worker) };
+            // SAFETY: nobody uses it after completion, and it is dropped once.
+            unsafe { ManuallyDrop::drop(&mut half.done) };
+            b
+        }
     };
     match (a, b) {
         (Ok(a), Ok(b)) => (a, b),
@@ -133,10 +138,8 @@ impl<F: FnOnce() -> R + Send, R: Send> SecondHalf<F, R> {
     ///
     /// - `[stolen]` Another thread has taken the job from the queue, and this is called once.
     #[inline(never)]
-    unsafe fn wait(&mut self, worker: &Worker<'_>) -> Result<R, Payload> {
+    unsafe fn wait(&self, worker: &Worker<'_>) -> Result<R, Payload> {
         wait(worker, &self.done, || false);
-        // SAFETY: [stolen] nobody uses it after completion.
-        unsafe { ManuallyDrop::drop(&mut self.done) };
         self.result.with(|result| {
             // SAFETY: [stolen] the thief wrote it before completion, and it is read once.
             unsafe { result.cast::<Result<R, Payload>>().read() }
