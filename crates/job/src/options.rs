@@ -3,7 +3,6 @@
 use std::num::NonZeroUsize;
 use std::ops::Range;
 
-use crate::job::counter::Counter;
 use crate::job::run::Running;
 use crate::job::seats::{self, Demand, Limits};
 use crate::job::sites::Sites;
@@ -123,7 +122,7 @@ impl Options {
             let plans = plans.collect::<Result<_, PlanError>>()?;
             let topology = sites.topology();
             let writers = demand.serving.first().filter(|_| !alone);
-            let counter = Counter::on(writers.and_then(|&site| sites.writing_node(site)));
+            let counter = sites.counter(writers.copied());
             Ok(Work::new(share.node, size, plans, self.cut.order, threads, topology, counter))
         });
         let work = work.collect::<Result<_, PlanError>>()?;

@@ -31,6 +31,7 @@ mod error;
 mod helper;
 #[cfg(all(test, loom))]
 mod models;
+mod node_counter;
 mod panic;
 mod pin;
 mod pool;
@@ -52,6 +53,7 @@ pub use builder::PoolBuilder;
 pub use counters::Counters;
 pub use error::PoolError;
 pub use helper::Helper;
+pub use node_counter::NodeCounter;
 pub use pin::{Pin, Pinned};
 pub use pool::Pool;
 #[doc(hidden)]

@@ -13,6 +13,7 @@ use crate::counters::Counters;
 use crate::current::{enter, with_current};
 use crate::error::PoolError;
 use crate::helper::Helper;
+use crate::node_counter::NodeCounter;
 use crate::panic::{catch, discard};
 use crate::pin::KeptCaller;
 use crate::post::Tickets;
@@ -101,6 +102,47 @@ impl Pool {
     #[must_use]
     pub fn counters(&self) -> Vec<Counters> {
         (0..self.shared.helpers.len()).map(|helper| self.shared.counters(helper)).collect()
+    }
+
+    /// Lends a counter that lies on the memory of a node's helpers; `None` where the node has none, or all are lent.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::atomic::Ordering::Relaxed;
+    ///
+    /// let pool = firsttouch_pool::Pool::new()?;
+    /// let node = pool.helpers()[0].node;
+    /// let counter = pool.counter_on(node).expect("a pool has some to lend");
+    /// pool.broadcast(|_| counter.fetch_add(1, Relaxed));
+    /// assert_eq!(counter.load(Relaxed), pool.helpers().len());
+    /// # Ok::<(), firsttouch_pool::PoolError>(())
+    /// ```
+    #[must_use]
+    pub fn counter_on(&self, node: NodeId) -> Option<NodeCounter> {
+        let place = self.shared.nodes.iter().position(|there| there.id == node)?;
+        NodeCounter::lend(&self.shared, place)
+    }
+
+    /// Runs `f` with the calling thread at work for this pool, and returns what it returns.
+    ///
+    /// What `f` queues goes to this pool's helpers. `f` itself runs on the
+    /// calling thread, so a call from outside costs no hand-over; calls of the
+    /// pool inside of it find the thread at work already.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = firsttouch_pool::Pool::new()?;
+    /// let sum = pool.install(|| {
+    ///     let (a, b) = pool.join(|| 1, || 2);
+    ///     a + b
+    /// });
+    /// assert_eq!(sum, 3);
+    /// # Ok::<(), firsttouch_pool::PoolError>(())
+    /// ```
+    pub fn install<R>(&self, f: impl FnOnce() -> R) -> R {
+        enter(&self.shared, |_| f())
     }
 
     /// Returns where the pool's own structures lie.

@@ -15,6 +15,7 @@ use crate::completion::Completion;
 use crate::counters::{Counters, Tally};
 use crate::deque::{Deque, Injector, Stealer};
 use crate::helper::Helper;
+use crate::node_counter;
 use crate::panic::{Payload, catch, discard};
 use crate::post::{Part, Post, Tickets};
 use crate::shutdown::Shutdown;
@@ -66,6 +67,7 @@ pub(crate) struct NodeWork {
     board: CachePadded<Board>,
     injector: CachePadded<Injector>,
     guests: CachePadded<Guests>,
+    pub(crate) counters: node_counter::Counters,
 }
 
 /// What a call writes and what the helpers that watch for it write, together in a cache line.
@@ -501,6 +503,7 @@ impl NodeWork {
             board: CachePadded::default(),
             injector: CachePadded::default(),
             guests: CachePadded::default(),
+            counters: node_counter::Counters::default(),
         }
     }
 }

@@ -39,7 +39,7 @@ impl<'a> Running<'a> {
         seating: Seating,
     ) -> Self {
         let came = |(site, seats): (usize, &Vec<usize>)| {
-            Counter::on(sites.writing_node(site).filter(|_| !seats.is_empty()))
+            sites.counter(Some(site).filter(|_| !seats.is_empty()))
         };
         let came = seating.seats.iter().enumerate().map(came).collect();
         Self { steal, sites, demands, work, seating, came }

@@ -3,6 +3,7 @@
 use firsttouch_pool::Pool;
 use firsttouch_topology::{CpuId, NodeId, NodeSet, Topology, affinity};
 
+use crate::job::counter::Counter;
 use crate::job::seats::{Caller, Demand};
 use crate::location::parts::Share;
 
@@ -17,6 +18,8 @@ pub(crate) struct Site {
 /// A pool's nodes, and where the caller is among them.
 #[derive(Debug)]
 pub(crate) struct Sites<'p> {
+    /// `None` in tests of the arithmetic.
+    pool: Option<&'p Pool>,
     topology: &'p Topology,
     /// Nodes with memory that this process may use.
     usable: NodeSet,
@@ -32,12 +35,9 @@ impl<'p> Sites<'p> {
     /// Looks at a pool and at the calling thread.
     pub(crate) fn of(pool: &'p Pool) -> Self {
         let sites = pool.nodes().map(|(node, helpers)| Site { node, helpers }).collect();
-        Self::new(
-            pool.topology(),
-            sites,
-            pool.current_helper().map(|helper| helper.node),
-            affinity::current_cpu(),
-        )
+        let calling_helper = pool.current_helper().map(|helper| helper.node);
+        let sites = Self::new(pool.topology(), sites, calling_helper, affinity::current_cpu());
+        Self { pool: Some(pool), ..sites }
     }
 
     /// Puts together what [`of`](Self::of) finds out.
@@ -48,7 +48,7 @@ impl<'p> Sites<'p> {
         cpu: CpuId,
     ) -> Self {
         let usable = usable(topology);
-        Self { topology, usable, sites, calling_helper, cpu }
+        Self { pool: None, topology, usable, sites, calling_helper, cpu }
     }
 
     pub(crate) fn topology(&self) -> &'p Topology {
@@ -69,10 +69,13 @@ impl<'p> Sites<'p> {
         by_distance.into_iter().find(|&node| self.usable.contains(node))
     }
 
-    /// The node on which a site's helpers best keep what they write; `None` where there is but one to choose.
-    pub(crate) fn writing_node(&self, site: usize) -> Option<NodeId> {
-        let site = self.sites.get(site).filter(|_| self.usable.len() > 1)?;
-        self.nearest_usable(site.node)
+    /// Returns a counter for a site's helpers; it lies on their node where there are several to choose from.
+    pub(crate) fn counter(&self, site: Option<usize>) -> Counter {
+        let site = site.and_then(|site| self.sites.get(site)).filter(|_| self.usable.len() > 1);
+        match (site, self.pool) {
+            (Some(site), Some(pool)) => Counter::on(pool, Some(site.node)),
+            _ => Counter::anywhere(),
+        }
     }
 
     /// All helpers.

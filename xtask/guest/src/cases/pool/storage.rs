@@ -74,7 +74,7 @@ fn cursors(machine: &Machine) -> anyhow::Result<()> {
     // From every node, as the caller's own memory is where the cursors are not to be.
     for &caller in &nodes {
         threads::keep_to(super::cpus_of(machine, caller))?;
-        // Once with pages made for it, and once with pages that are there.
+        // Again with the cache lines that were given back.
         for _ in 0..2 {
             placed(machine, &pool, &events).with_context(|| format!("called on node {caller}"))?;
         }
@@ -106,8 +106,9 @@ fn placed(machine: &Machine, pool: &Pool, events: &Events) -> anyhow::Result<()>
         let mut found = Vec::new();
         for event in events.iter().filter(|event| event.get("what").is_some_and(|w| w == what)) {
             let text = |field| event.get(field).with_context(|| format!("no {field}: {event:?}"));
-            let (node, address): (usize, usize) =
+            let (writers, address): (u32, usize) =
                 (text("node")?.parse()?, text("address")?.parse()?);
+            let node = memory_of(machine, NodeId::new(writers))?;
             let lies = node_of_address(address)?;
             ensure!(lies == Some(node), "{what} on node {lies:?}, not {node}");
             found.push(node);
