@@ -39,7 +39,7 @@ impl NodeCounter {
         let Counters { lent, counters } = &shared.nodes[node].work.counters;
         // [lent] Acquire: the last user's count is over.
         let before = lent.fetch_update(Ordering::Acquire, Ordering::Relaxed, |lent| {
-            (lent != u32::MAX).then_some(lent | (lent + 1))
+            (lent != u32::MAX).then(|| lent | (lent + 1))
         });
         let counter = before.ok()?.trailing_ones() as usize;
         // Relaxed: whoever is given the counter is given it by other means.
