@@ -136,8 +136,8 @@ pub(crate) struct KeptCaller {
 
 impl KeptCaller {
     /// Narrows the calling thread's affinity; `None` where there is nothing to narrow, or the kernel refuses.
-    pub(crate) fn on_its_node(topology: &Topology) -> Option<Self> {
-        let node = topology.node(topology.node_of_cpu(affinity::current_cpu())?)?;
+    pub(crate) fn on(topology: &Topology, node: NodeId) -> Option<Self> {
+        let node = topology.node(node)?;
         let narrowed = affinity::current().and_then(|before| {
             let kept = before.intersection(node.cpus());
             if kept.is_empty() || kept == before {

@@ -15,7 +15,6 @@ use crate::error::PoolError;
 use crate::helper::Helper;
 use crate::node_counter::NodeCounter;
 use crate::panic::{catch, discard};
-use crate::pin::KeptCaller;
 use crate::post::Tickets;
 use crate::shared::Shared;
 use crate::storage::Storage;
@@ -341,7 +340,7 @@ impl Pool {
     /// ```
     pub fn run(&self, team: &Team, f: impl Fn(&Member<'_>) + Sync) -> usize {
         enter(&self.shared, |worker| {
-            let _kept = team.keeps_caller(worker).then(|| KeptCaller::on_its_node(self.topology()));
+            let _kept = team.keep_caller_of(worker);
             let work = |Arrival { order, helper }: Arrival| {
                 f(&Member::new(&self.shared, order, helper, order == 0));
             };

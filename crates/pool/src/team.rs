@@ -8,7 +8,7 @@ use crate::call::{Arrival, Call, CallRef};
 use crate::completion::Remaining;
 use crate::helper::Helper;
 use crate::panic::catch;
-use crate::pin::Pinned;
+use crate::pin::{KeptCaller, Pinned};
 use crate::post::Tickets;
 use crate::shared::Shared;
 use crate::worker::{Worker, wait};
@@ -38,7 +38,18 @@ use crate::worker::{Worker, wait};
 pub struct Team {
     /// Invariant: no node twice.
     nodes: Vec<Wanted>,
-    keep_caller: Option<bool>,
+    keep: Keep,
+}
+
+/// Where a caller from outside is kept during the call.
+#[derive(Clone, Copy, Debug, Default)]
+enum Keep {
+    /// On its node where the machine has several.
+    #[default]
+    WhereSeveral,
+    No,
+    OnItsNode,
+    On(NodeId),
 }
 
 /// What a team wants of one node.
@@ -82,7 +93,17 @@ impl Team {
     /// it does where the machine has several nodes. Where the kernel refuses,
     /// the call goes on without, and a debug event says so.
     pub fn keep_caller(mut self, keep: bool) -> Self {
-        self.keep_caller = Some(keep);
+        self.keep = if keep { Keep::OnItsNode } else { Keep::No };
+        self
+    }
+
+    /// Keeps a caller from outside to this node, as [`Team::keep_caller`] does to the one it is on.
+    ///
+    /// For a caller whose part was chosen for the node that it was on before
+    /// the call: it may have moved since. A caller that may use none of the
+    /// node's CPUs stays as it is.
+    pub fn keep_caller_on(mut self, node: NodeId) -> Self {
+        self.keep = Keep::On(node);
         self
     }
 
@@ -94,10 +115,19 @@ impl Team {
         &mut self.nodes[index]
     }
 
-    /// Whether a call from this worker narrows the caller's affinity.
-    pub(crate) fn keeps_caller(&self, worker: &Worker<'_>) -> bool {
-        let several_nodes = || worker.shared().topology.nodes().len() > 1;
-        worker.helper.is_none() && self.keep_caller.unwrap_or_else(several_nodes)
+    /// Keeps a caller from outside to its node, as the team says.
+    pub(crate) fn keep_caller_of(&self, worker: &Worker<'_>) -> Option<KeptCaller> {
+        let topology = &worker.shared().topology;
+        let here = || topology.node_of_cpu(affinity::current_cpu());
+        let several_nodes = topology.nodes().len() > 1;
+        let node = match self.keep {
+            _ if worker.helper.is_some() => None,
+            Keep::No => None,
+            Keep::WhereSeveral if !several_nodes => None,
+            Keep::WhereSeveral | Keep::OnItsNode => here(),
+            Keep::On(node) => Some(node),
+        };
+        KeptCaller::on(topology, node?)
     }
 
     /// Returns what the team asks of the pool's nodes, no more than they have.
@@ -179,7 +209,7 @@ impl<'a> Member<'a> {
         Self { index, shared, helper, is_caller }
     }
 
-    /// Returns the member's number: 0 for the caller, then in order of arrival.
+    /// Returns the member's number: 0 for the caller, and for helpers one from 1 to as many as were asked, none twice.
     ///
     /// In a [`broadcast`](crate::Pool::broadcast) it is the helper's index.
     #[must_use]

@@ -126,6 +126,10 @@ impl<'a> Running<'a> {
     /// left to take, which can be at once, and that node's part be left to one.
     fn team(&self) -> Team {
         let mut team = Team::new();
+        // Its part was chosen for the node that it was on.
+        if let Some(node) = self.sites.node_of_caller() {
+            team = team.keep_caller_on(node);
+        }
         for (site, node) in self.sites.nodes().enumerate() {
             let seats = self.seating.seats[site].len();
             if self.seating.required[site] {

@@ -78,6 +78,12 @@ impl<'p> Sites<'p> {
         }
     }
 
+    /// The node that a caller from outside is on; `None` where there is but one, and for a helper.
+    pub(crate) fn node_of_caller(&self) -> Option<NodeId> {
+        let several = self.topology.nodes().len() > 1 && self.calling_helper.is_none();
+        several.then(|| self.topology.node_of_cpu(self.cpu))?
+    }
+
     /// All helpers.
     pub(crate) fn helpers(&self) -> usize {
         self.sites.iter().map(|site| site.helpers).sum::<usize>().max(1)
