@@ -230,8 +230,16 @@ fn a_kept_caller_is_narrowed_to_its_node_also_where_it_panics() {
             .expect("a small pool can be started")
     };
     let before = affinity::current().expect("a thread may read its own affinity");
-    for keep in [Team::new(), Team::new().keep_caller(true), Team::new().keep_caller(false)] {
-        let kept = !format!("{keep:?}").contains("Some(false)");
+    let here = pool.topology().node_of_cpu(affinity::current_cpu()).expect("a node has this CPU");
+    let teams = [
+        (Team::new(), true),
+        (Team::new().keep_caller(true), true),
+        (Team::new().keep_caller_on(here), true),
+        (Team::new().keep_caller(false), false),
+        // There is no such node.
+        (Team::new().keep_caller_on(NodeId::new(1000)), false),
+    ];
+    for (keep, kept) in teams {
         let panic = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             pool.run(&keep, |_| {
                 let during = affinity::current().expect("a thread may read its own affinity");
