@@ -17,7 +17,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::comparison_table;
 use super::measure_program;
-use super::record::{Format, Record};
+use super::record::Record;
 
 /// Options of `cargo xtask bench fork-join` and `cargo xtask bench tasks`.
 #[derive(Debug, clap::Args)]
@@ -62,14 +62,7 @@ fn threads(text: &str) -> Result<NonZeroUsize, &'static str> {
 
 pub(crate) fn run(suite: Suite, args: &Args) -> anyhow::Result<ExitCode> {
     // Whatever can be refused is refused before minutes are spent.
-    let json = args.json.as_deref().map(|file| Record::prepare(file, Format::Json)).transpose()?;
-    let csv = args.csv.as_deref().map(|file| Record::prepare(file, Format::Csv)).transpose()?;
-    if let (Some(json), Some(csv)) = (&json, &csv) {
-        ensure!(
-            !json.replaces(csv),
-            "--json and --csv name the same file, of which one record would be lost; name two"
-        );
-    }
+    let (json, csv) = Record::prepare_both(args.json.as_deref(), args.csv.as_deref())?;
     let topology = Topology::discover().context("cannot read this machine")?;
     let room = Room::read(&topology)?;
     let effort = if args.brief { Effort::Brief } else { Effort::Full };

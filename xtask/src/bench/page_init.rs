@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, bail};
 use bytesize::ByteSize;
 use firsttouch::{PageSize, Pool, Topology};
 use firsttouch_benches::page_init::{CannotBeHad, Outcome, Pages, Suite};
@@ -14,7 +14,7 @@ use firsttouch_benches::room::Room;
 use firsttouch_benches::{machine, size};
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::record::{Format, Record};
+use super::record::Record;
 use super::table;
 
 /// Options of `cargo xtask bench page-init`.
@@ -57,14 +57,7 @@ fn repetitions(text: &str) -> Result<NonZeroUsize, &'static str> {
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     // Whatever can be refused is refused before minutes are spent.
-    let json = args.json.as_deref().map(|file| Record::prepare(file, Format::Json)).transpose()?;
-    let csv = args.csv.as_deref().map(|file| Record::prepare(file, Format::Csv)).transpose()?;
-    if let (Some(json), Some(csv)) = (&json, &csv) {
-        ensure!(
-            !json.replaces(csv),
-            "--json and --csv name the same file, of which one record would be lost; name two"
-        );
-    }
+    let (json, csv) = Record::prepare_both(args.json.as_deref(), args.csv.as_deref())?;
     let topology = Arc::new(Topology::discover().context("cannot read this machine")?);
     let room = Room::read(&topology)?;
     let bytes = size_to_measure(args, &topology, &room)?;

@@ -40,6 +40,22 @@ enum Way {
 }
 
 impl Record {
+    /// Prepares the files that a command was given, which must be two.
+    pub(crate) fn prepare_both(
+        json: Option<&Path>,
+        csv: Option<&Path>,
+    ) -> anyhow::Result<(Option<Self>, Option<Self>)> {
+        let json = json.map(|file| Self::prepare(file, Format::Json)).transpose()?;
+        let csv = csv.map(|file| Self::prepare(file, Format::Csv)).transpose()?;
+        if let (Some(json), Some(csv)) = (&json, &csv) {
+            ensure!(
+                !json.replaces(csv),
+                "--json and --csv name the same file, of which one record would be lost; name two"
+            );
+        }
+        Ok((json, csv))
+    }
+
     /// Checks that the file can be written, and leaves it as it is.
     pub(crate) fn prepare(file: &Path, format: Format) -> anyhow::Result<Self> {
         let cannot = || format!("cannot write to {}", file.display());

@@ -13,7 +13,11 @@ pub(crate) use error::MachineError;
 
 /// Reads every machine file, in the order of their names.
 pub(crate) fn all() -> anyhow::Result<Vec<Machine>> {
-    let folder = folder();
+    declarations(&folder())?.iter().map(|path| read(path)).collect()
+}
+
+/// Lists the TOML files of a folder, in the order of their names.
+pub(in crate::vm) fn declarations(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let entries = folder.read_dir().with_context(|| format!("cannot list {}", folder.display()))?;
     let mut paths = Vec::new();
     for entry in entries {
@@ -21,7 +25,7 @@ pub(crate) fn all() -> anyhow::Result<Vec<Machine>> {
     }
     paths.retain(|path| path.extension().is_some_and(|extension| extension == "toml"));
     paths.sort();
-    paths.iter().map(|path| read(path)).collect()
+    Ok(paths)
 }
 
 /// Picks machines by name, in the order asked for.

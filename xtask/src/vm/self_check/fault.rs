@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, ensure};
 use serde::Deserialize;
 
+use crate::vm::machine;
+
 /// One planted fault: a text of one source file that another takes the place of.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -42,15 +44,8 @@ impl Fault {
 
 /// Reads every fault, in the order of their names.
 pub(super) fn all(workspace: &Path) -> anyhow::Result<Vec<Fault>> {
-    let folder = workspace.join("xtask/faults");
-    let entries = folder.read_dir().with_context(|| format!("cannot list {}", folder.display()))?;
-    let mut paths = Vec::new();
-    for entry in entries {
-        paths.push(entry?.path());
-    }
-    paths.retain(|path| path.extension().is_some_and(|extension| extension == "toml"));
-    paths.sort();
-    paths.iter().map(|path| read(path)).collect()
+    let files = machine::declarations(&workspace.join("xtask/faults"))?;
+    files.iter().map(|path| read(path)).collect()
 }
 
 fn read(path: &Path) -> anyhow::Result<Fault> {
@@ -67,7 +62,6 @@ fn read(path: &Path) -> anyhow::Result<Fault> {
 mod tests {
     use super::*;
     use crate::vm::cache::workspace;
-    use crate::vm::machine;
 
     fn faults() -> Vec<Fault> {
         all(workspace()).expect("every file is a fault")
