@@ -54,22 +54,18 @@ pub(crate) fn run(worker: &Worker<'_>, helper: usize, mut kept: Kept) {
                 run_all(worker, helper, work);
                 worker.ends_work();
                 sleep.begin_search();
+                continue;
             }
-            Found::Nothing => {
-                shared.found_nothing(worker.node);
-                sleep.sleep(helper, work_arrived);
-                // What it traces runs a subscriber's code.
-                discard(catch(|| kept.look(helper)));
-            }
-            Found::Crowd => {
-                sleep.sleep(helper, work_arrived);
-                discard(catch(|| kept.look(helper)));
-            }
+            Found::Nothing => shared.found_nothing(worker.node),
+            Found::Crowd => {}
             Found::End => {
                 shared.found_nothing(worker.node);
                 break;
             }
         }
+        sleep.sleep(helper, work_arrived);
+        // What it traces runs a subscriber's code.
+        discard(catch(|| kept.look(helper)));
     }
     // SAFETY: [once] this helper's loop ends here, and once.
     unsafe { shared.ended(helper) };

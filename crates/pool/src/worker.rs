@@ -195,10 +195,7 @@ impl<'p> Worker<'p> {
     /// Runs `sleep`, and counts the worker as one that leaves its CPU to others.
     fn rests(&self, sleep: impl FnOnce()) {
         let counted = self.is_counted.get();
-        if counted {
-            self.ends_work();
-            self.shared.left_cpu(self.node);
-        }
+        self.leaves_cpu();
         sleep();
         if counted {
             self.begins_work();
@@ -228,6 +225,14 @@ impl<'p> Worker<'p> {
         }
     }
 
+    /// Ends what [`Worker::begins_work`] began, and wakes a helper where jobs are left for its CPU.
+    fn leaves_cpu(&self) {
+        if self.is_counted.get() {
+            self.ends_work();
+            self.shared.left_cpu(self.node);
+        }
+    }
+
     fn borrow_deque(&self) -> Deque {
         self.shared.borrow_deque(self.node)
     }
@@ -248,10 +253,7 @@ impl Drop for Worker<'_> {
         if self.helper.is_some() {
             return;
         }
-        if self.is_counted.get() {
-            self.ends_work();
-            self.shared.left_cpu(self.node);
-        }
+        self.leaves_cpu();
         if let Some(deque) = std::mem::take(&mut self.queue).into_deque() {
             debug_assert!(deque.is_empty(), "every frame leaves the deque as it found it");
             self.shared.return_deque(self.node, deque);
