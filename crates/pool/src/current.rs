@@ -43,7 +43,7 @@ impl Drop for Current<'_> {
 }
 
 /// Calls `f` with the worker that the calling thread is for this pool, if it is one.
-#[inline]
+#[inline(always)]
 pub(crate) fn with_current<R>(shared: &Shared, f: impl FnOnce(Option<&Worker<'_>>) -> R) -> R {
     // SAFETY: [frame] `f` is for any lifetime, so it cannot keep the worker.
     f(unsafe { innermost_where(|worker| worker.belongs_to(shared)) })
@@ -91,19 +91,30 @@ pub(crate) unsafe fn home<'stack>() -> Option<&'stack Worker<'stack>> {
 ///
 /// - `[frame]` The reference does not leave the caller's own frame: the worker
 ///   lies further down the stack.
-#[inline]
+#[inline(always)]
 unsafe fn innermost_where<'stack>(
     matches: impl Fn(&Worker<'_>) -> bool,
 ) -> Option<&'stack Worker<'stack>> {
-    let mut worker = CURRENT.try_with(Cell::get).unwrap_or(ptr::null());
+    let innermost = CURRENT.try_with(Cell::get).unwrap_or(ptr::null());
+    // SAFETY: by the invariant of CURRENT; what the worker borrows outlives it,
+    // so any frame above may borrow it, too.
+    let innermost: &'stack Worker<'stack> =
+        unsafe { innermost.cast::<Worker<'stack>>().as_ref() }?;
+    if matches(innermost) { Some(innermost) } else { below_where(innermost, matches) }
+}
+
+/// Returns the next worker further down the stack that matches.
+#[cold]
+#[inline(never)]
+fn below_where<'stack>(
+    mut worker: &'stack Worker<'stack>,
+    matches: impl Fn(&Worker<'_>) -> bool,
+) -> Option<&'stack Worker<'stack>> {
     loop {
-        // SAFETY: by the invariant of CURRENT, and so of `below`; what the
-        // worker borrows outlives it, so any frame above may borrow it, too.
-        let candidate: &'stack Worker<'stack> =
-            unsafe { worker.cast::<Worker<'stack>>().as_ref() }?;
-        if matches(candidate) {
-            return Some(candidate);
+        // SAFETY: by the invariant of CURRENT, and so of `below`; as above.
+        worker = unsafe { worker.below.get().cast::<Worker<'stack>>().as_ref() }?;
+        if matches(worker) {
+            return Some(worker);
         }
-        worker = candidate.below.get();
     }
 }

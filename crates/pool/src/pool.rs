@@ -21,6 +21,7 @@ use crate::storage::Storage;
 use crate::sync::UnsafeCell;
 use crate::task::{self, Scope};
 use crate::team::{Ask, Member, Team, fork};
+use crate::worker::Worker;
 
 /// Helper threads, pinned per NUMA node, and the work they are given.
 ///
@@ -257,6 +258,7 @@ impl Pool {
     /// let one = std::sync::Arc::new(1);
     /// pool.join(|| *one, || 2);
     /// ```
+    #[inline]
     pub fn join<A, B, RA, RB>(&self, a: A, b: B) -> (RA, RB)
     where
         A: FnOnce() -> RA + Send,
@@ -264,6 +266,10 @@ impl Pool {
         RA: Send,
         RB: Send,
     {
+        // What runs in turn goes no further: it is to cost a call of each closure and no more.
+        if with_current(&self.shared, |worker| worker.is_some_and(Worker::has_enough)) {
+            return task::join_in_turn(a, b);
+        }
         enter(&self.shared, |worker| task::join(worker, a, b))
     }
 

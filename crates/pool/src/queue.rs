@@ -17,8 +17,12 @@ use crate::task::JobRef;
 /// How many jobs are kept at most; the oldest is shown before there are more.
 const KEPT: usize = 32;
 
+/// How many jobs are kept before joins run in turn; see [`Queue::keeps_enough`].
+///
+/// The oldest of them are the largest, and come first: when they are taken, later joins queue again.
+const ENOUGH: usize = 4;
+
 /// The jobs of one worker that nobody has started.
-#[derive(Default)]
 pub(crate) struct Queue {
     kept: Ring,
     /// Joins on this worker's stack whose second half is not kept any more: shown, stolen, or done elsewhere.
@@ -31,6 +35,8 @@ pub(crate) struct Queue {
     floor: Cell<usize>,
     /// What `joins` may become while nobody is free; see [`Queue::set_limit`].
     limit: Cell<usize>,
+    /// What `joins` is when enough jobs are kept; see [`Queue::keeps_enough`].
+    enough: Cell<usize>,
     /// A guest borrows one when it first shows a job.
     shown: OnceCell<Deque>,
 }
@@ -59,6 +65,21 @@ pub(crate) enum Taken {
     Back,
     /// Another thread has started it.
     Stolen,
+}
+
+impl Default for Queue {
+    /// A queue whose first join is shown, as nothing is yet.
+    fn default() -> Self {
+        Self {
+            kept: Ring::default(),
+            shown_joins: Cell::new(0),
+            joins: Cell::new(0),
+            floor: Cell::new(0),
+            limit: Cell::new(0),
+            enough: Cell::new(usize::MAX),
+            shown: OnceCell::new(),
+        }
+    }
 }
 
 impl Queue {
@@ -91,7 +112,15 @@ impl Queue {
     /// One place stays free for the job that is kept next.
     fn set_limit(&self) {
         let shown = self.shown_joins.get();
-        self.limit.set(if shown > self.floor.get() { shown + KEPT - 1 } else { 0 });
+        let shows = shown > self.floor.get();
+        self.limit.set(if shows { shown + KEPT - 1 } else { 0 });
+        self.enough.set(if shows { shown + ENOUGH } else { usize::MAX });
+    }
+
+    /// Whether as many jobs are kept as a worker offers when a thread becomes free.
+    #[inline]
+    pub(crate) fn keeps_enough(&self) -> bool {
+        self.joins.get() >= self.enough.get()
     }
 
     /// Whether any job is kept.

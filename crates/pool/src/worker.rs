@@ -129,6 +129,12 @@ impl<'p> Worker<'p> {
         ptr::eq(frame.scope, scope) && frame.joins == self.queue.joins()
     }
 
+    /// Whether nobody is free to take a job, and enough are queued here for whoever becomes free.
+    #[inline]
+    pub(crate) fn has_enough(&self) -> bool {
+        self.queue.keeps_enough() && self.activity.is_saturated() && self.shows_some()
+    }
+
     /// Queues the second half of a join; [`Worker::take_back`] ends this.
     #[inline]
     pub(crate) fn push(&self, job: JobRef) {

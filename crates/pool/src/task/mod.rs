@@ -4,7 +4,7 @@ mod join;
 mod scope;
 mod spawn;
 
-pub(crate) use join::join;
+pub(crate) use join::{join, join_in_turn};
 pub use scope::Scope;
 pub(crate) use scope::scope;
 pub(crate) use spawn::spawn;
