@@ -13,19 +13,10 @@ use crate::worker::{Worker, wait};
 /// Runs both here, one after the other, as a worker does that [has enough](Worker::has_enough).
 #[inline(always)]
 pub(crate) fn join_in_turn<RA, RB>(a: impl FnOnce() -> RA, b: impl FnOnce() -> RB) -> (RA, RB) {
-    match catch(a) {
-        // A panic of the second half needs no catching: the first has ended.
-        Ok(a) => (a, b()),
-        Err(payload) => run_and_resume(payload, b),
+    match (catch(a), catch(b)) {
+        (Ok(a), Ok(b)) => (a, b),
+        (a, b) => resume_first(a, b),
     }
-}
-
-/// Runs the second half all the same, and resumes the first half's panic.
-#[cold]
-#[inline(never)]
-fn run_and_resume<RB>(payload: Payload, b: impl FnOnce() -> RB) -> ! {
-    discard(catch(b));
-    resume_unwind(payload)
 }
 
 /// Runs `a` here, and `b` here too unless another thread has taken it meanwhile.
