@@ -32,6 +32,7 @@ mod helper;
 #[cfg(all(test, loom))]
 mod models;
 mod node_counter;
+mod origin;
 mod panic;
 mod pin;
 mod pool;

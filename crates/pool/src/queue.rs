@@ -170,6 +170,11 @@ impl Queue {
         self.shown.get_or_init(borrow).push(job);
     }
 
+    /// Whether no job is left, shown or kept.
+    pub(crate) fn is_empty(&self) -> bool {
+        !self.keeps_any() && !self.shows_any()
+    }
+
     /// Whether a job is shown that nobody has taken.
     #[inline]
     pub(crate) fn shows_any(&self) -> bool {

@@ -16,6 +16,7 @@ use crate::counters::{Counters, Tally};
 use crate::deque::{Deque, Injector, Stealer};
 use crate::helper::Helper;
 use crate::node_counter;
+use crate::origin::{JobId, Origin};
 use crate::panic::{Payload, catch, discard};
 use crate::post::{Part, Post, Tickets};
 use crate::shutdown::Shutdown;
@@ -88,6 +89,7 @@ pub(crate) struct Front {
 #[derive(Debug)]
 pub(crate) struct HelperWork {
     pub(crate) tally: Tally,
+    pub(crate) origin: CachePadded<Origin>,
 }
 
 /// The deques that callers from outside borrow.
@@ -412,6 +414,24 @@ impl Shared {
         Some(job)
     }
 
+    /// Takes a job that stems from one of the caller's, which this helper runs.
+    ///
+    /// `job` is what the caller waits for.
+    pub(crate) fn take_from(&self, worker: &Worker<'_>, thief: usize, job: JobId) -> Option<JobRef> {
+        let place = self.place_of_node(thief);
+        let node = &self.nodes[place];
+        let stealer = &node.stealers[thief - node.helpers.start];
+        if stealer.is_empty() {
+            return None;
+        }
+        let taken = self.work[thief].origin.while_at(job, || stealer.steal())?;
+        if let Some(helper) = worker.helper {
+            let distance = self.nodes[worker.node].victims.iter().position(|&near| near == place);
+            self.work[helper].tally.stolen(distance.unwrap_or(usize::MAX));
+        }
+        Some(taken)
+    }
+
     /// Reads what a helper has run, where there is such a helper.
     pub(crate) fn counters(&self, helper: usize) -> Counters {
         let victims = &self.nodes[self.place_of_node(helper)].victims;
@@ -522,7 +542,7 @@ impl NodeWork {
 impl HelperWork {
     /// Makes it for a helper of a pool of so many nodes.
     pub(crate) fn new(nodes: usize) -> Self {
-        Self { tally: Tally::new(nodes) }
+        Self { tally: Tally::new(nodes), origin: CachePadded::default() }
     }
 }
 

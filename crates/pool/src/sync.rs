@@ -20,6 +20,20 @@ pub(crate) use loom::sync::atomic::{
 #[cfg(loom)]
 pub(crate) use parking::{Thread, current, park};
 
+/// Waits for another thread to make a step that is a few instructions away; `looks` counts the waits.
+#[cfg(not(loom))]
+pub(crate) fn pause(looks: u32) {
+    /// It may be that the other thread waits for this one's CPU.
+    const BEFORE_YIELD: u32 = 64;
+    if looks < BEFORE_YIELD { std::hint::spin_loop() } else { std::thread::yield_now() }
+}
+
+/// In a model, another thread has to come before this one goes on.
+#[cfg(loom)]
+pub(crate) fn pause(_: u32) {
+    loom::thread::yield_now();
+}
+
 /// loom's thread-local values, in the form with `const` that std's take.
 #[cfg(loom)]
 macro_rules! loom_thread_local {

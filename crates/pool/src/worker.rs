@@ -15,12 +15,13 @@ use crate::board::Looking;
 use crate::completion::{Completion, Registered};
 use crate::current::home;
 use crate::deque::Deque;
+use crate::origin::JobId;
 use crate::post::Round;
 use crate::queue::{Queue, Taken};
 use crate::shared::Shared;
 use crate::spin::Spin;
 use crate::steal::Rotation;
-use crate::sync::park;
+use crate::sync::{Ordering, fence, park};
 use crate::task::JobRef;
 
 /// The frame in which no scope may push its tasks on the deque.
@@ -45,6 +46,10 @@ pub(crate) struct Worker<'p> {
     /// Whether the node counts it as busy.
     is_counted: Cell<bool>,
     frame: Cell<Innermost>,
+    /// What the owner waits for of the job that this helper runs and took from another thread; else null.
+    ///
+    /// Invariant: alive while it is here, since the job has not ended.
+    taken: Cell<*const Completion>,
     pub(crate) rotation: Cell<Rotation>,
     /// The last round of its node's post that the helper took part in, or that it opened.
     pub(crate) round: Cell<Round>,
@@ -90,6 +95,7 @@ impl<'p> Worker<'p> {
             is_alone: shared.nodes.len() == 1,
             is_counted: Cell::new(false),
             frame: Cell::new(Innermost { scope: NO_SCOPE, joins: 0, pushed: 0 }),
+            taken: Cell::new(ptr::null()),
             rotation: Cell::new(Rotation::new(helper.unwrap_or(0))),
             round: Cell::new(0),
             below: Cell::new(ptr::null()),
@@ -119,8 +125,53 @@ impl<'p> Worker<'p> {
     }
 
     /// Begins a job that came from another worker, until the guard is dropped.
-    pub(crate) fn enter_foreign(&self) -> Foreign<'_> {
-        Foreign { frame: self.enter(NO_SCOPE), floor: self.queue.begin_foreign() }
+    ///
+    /// `done` is what that worker waits for; null where nobody waits, or waits for more than one job.
+    ///
+    /// # Safety
+    ///
+    /// - `[taken]` What is not null stays until the guard is dropped. No job is
+    ///   queued here then, so that all that will be stems from that job.
+    pub(crate) unsafe fn enter_foreign(&self, done: *const Completion) -> Foreign<'_> {
+        let frame = self.enter(NO_SCOPE);
+        // SAFETY: [taken].
+        let origin = unsafe { self.take_on(done) };
+        Foreign { _origin: origin, frame, floor: self.queue.begin_foreign() }
+    }
+
+    /// Makes known what the worker has taken from another and runs, until the guard is dropped.
+    ///
+    /// # Safety
+    ///
+    /// - `[taken]` as in [`Worker::enter_foreign`].
+    pub(crate) unsafe fn take_on(&self, done: *const Completion) -> TakenOn<'_> {
+        let before = self.taken.replace(done);
+        self.change_origin(done);
+        TakenOn { worker: self, before }
+    }
+
+    fn change_origin(&self, done: *const Completion) {
+        if let Some(helper) = self.helper {
+            self.shared.work[helper].origin.change(JobId::of(done));
+        }
+    }
+
+    /// Takes a job that stems from what this worker waits for, from the helper that runs that, and runs it; returns whether there was one.
+    pub(crate) fn help(&self, thief: usize, done: &Completion) -> bool {
+        // Where jobs of frames below are queued, what the job queues would lie among them.
+        if !self.queue.is_empty() {
+            return false;
+        }
+        let Some(job) = self.shared.take_from(self, thief, JobId::of(done)) else { return false };
+        self.begins_work();
+        let mut next = Some(job);
+        // What the job has queued and left here stems from the same.
+        while let Some(job) = next {
+            // SAFETY: [taken] it comes from a queue.
+            unsafe { job.run(self) };
+            next = self.pop();
+        }
+        true
     }
 
     /// Whether tasks of this scope may be pushed: its frame is the innermost, and no join lies above it.
@@ -167,7 +218,16 @@ impl<'p> Worker<'p> {
     fn show_kept(&self) {
         self.begins_work();
         while self.queue.show_oldest(|| self.borrow_deque()) && !self.activity.is_saturated() {}
+        self.wake_for_shown();
+    }
+
+    /// Wakes whoever may take what was just shown.
+    fn wake_for_shown(&self) {
         self.shared.wake_for_shown(self.node);
+        // SAFETY: by the invariant of `taken`; the fence of the wake-up comes before the poke's look.
+        if let Some(done) = unsafe { self.taken.get().as_ref() } {
+            done.poke();
+        }
     }
 
     /// Pushes a task for the scope whose frame is the innermost.
@@ -178,7 +238,7 @@ impl<'p> Worker<'p> {
         // What is shown is older than what is kept.
         while self.queue.show_oldest(|| self.borrow_deque()) {}
         self.queue.show(job, || self.borrow_deque());
-        self.shared.wake_for_shown(self.node);
+        self.wake_for_shown();
     }
 
     /// Takes back the task pushed last for the scope whose frame is the innermost.
@@ -196,16 +256,6 @@ impl<'p> Worker<'p> {
     /// Takes the newest job that a frame which has ended left on the deque.
     pub(crate) fn pop(&self) -> Option<JobRef> {
         self.queue.pop_shown()
-    }
-
-    /// Runs `sleep`, and counts the worker as one that leaves its CPU to others.
-    fn rests(&self, sleep: impl FnOnce()) {
-        let counted = self.is_counted.get();
-        self.leaves_cpu();
-        sleep();
-        if counted {
-            self.begins_work();
-        }
     }
 
     /// Counts the worker as one that is busy, if it is not counted yet.
@@ -247,7 +297,8 @@ impl<'p> Worker<'p> {
     fn serve_required(&self) -> bool {
         let Some(helper) = self.helper else { return false };
         let Some(part) = self.shared.accept(self, Looking::ForRequired) else { return false };
-        let _foreign = self.enter_foreign();
+        // SAFETY: [taken] nothing is promised of null.
+        let _foreign = unsafe { self.enter_foreign(ptr::null()) };
         // SAFETY: [part] it was accepted.
         unsafe { part.take(helper) };
         true
@@ -274,6 +325,13 @@ pub(crate) struct Frame<'w> {
     own: bool,
 }
 
+impl Frame<'_> {
+    /// Whether the frame below is one of the same scope: its owner's, or that of a task.
+    pub(crate) fn is_own(&self) -> bool {
+        self.own
+    }
+}
+
 impl Drop for Frame<'_> {
     fn drop(&mut self) {
         let pushed = if self.own { self.worker.frame.get().pushed } else { self.outer.pushed };
@@ -281,8 +339,22 @@ impl Drop for Frame<'_> {
     }
 }
 
+/// Restores what the worker had taken on before when it is dropped.
+pub(crate) struct TakenOn<'w> {
+    worker: &'w Worker<'w>,
+    before: *const Completion,
+}
+
+impl Drop for TakenOn<'_> {
+    fn drop(&mut self) {
+        self.worker.taken.set(self.before);
+        self.worker.change_origin(self.before);
+    }
+}
+
 /// Ends a job that came from another worker when it is dropped.
 pub(crate) struct Foreign<'w> {
+    _origin: TakenOn<'w>,
     frame: Frame<'w>,
     floor: usize,
 }
@@ -298,21 +370,37 @@ impl Drop for Foreign<'_> {
 /// A thread that is a helper also comes to calls that require it; it runs no
 /// stranger's task. Panics do not come out of either.
 pub(crate) fn wait(worker: &Worker<'_>, done: &Completion, run_own: impl FnMut() -> bool) {
-    wait_until(done, worker.shared.spin, run_own, || {
-        // While it sleeps, another thread may have its CPU.
-        worker.rests(park);
-    });
+    let counted = worker.is_counted.get();
+    let leaves = Cell::new(false);
+    // While it looks for work, others show what they have; while it sleeps, another thread may have its CPU.
+    let look = || {
+        if worker.is_counted.get() {
+            worker.ends_work();
+            leaves.set(true);
+        }
+    };
+    let sleep = || {
+        if leaves.take() {
+            worker.shared.left_cpu(worker.node);
+        }
+        park();
+    };
+    wait_until(done, worker.shared.spin, run_own, look, sleep);
+    if counted {
+        worker.begins_work();
+    }
 }
 
 /// Waits as [`wait`] does, on a thread that is no worker of the pool, and without spinning.
 pub(crate) fn wait_idly(done: &Completion, run_own: impl FnMut() -> bool) {
-    wait_until(done, Duration::ZERO, run_own, park);
+    wait_until(done, Duration::ZERO, run_own, || (), park);
 }
 
 fn wait_until(
     done: &Completion,
     spin: Duration,
     mut run_own: impl FnMut() -> bool,
+    look: impl Fn(),
     sleep: impl Fn(),
 ) {
     // SAFETY: [frame] it does not leave this function.
@@ -324,12 +412,16 @@ fn wait_until(
             spins = Spin::new(spin);
             continue;
         }
+        look();
         if spins.pause() {
             continue;
         }
         if done.register() == Registered::Complete {
             return;
         }
+        // [help] SeqCst: between the registration and the look at others' deques.
+        // Its partner stands between a job that is shown and the look at the registration.
+        fence(Ordering::SeqCst);
         // What came before the registration may have seen nobody to wake.
         if !serve() {
             sleep();

@@ -7,7 +7,7 @@ use super::JobRef;
 use crate::completion::Completion;
 use crate::panic::{Payload, catch, discard};
 use crate::queue::Taken;
-use crate::sync::UnsafeCell;
+use crate::sync::{AtomicUsize, Ordering, UnsafeCell};
 use crate::worker::{Worker, wait};
 
 /// Runs both here, one after the other, as a worker does that [has enough](Worker::has_enough).
@@ -73,6 +73,8 @@ struct SecondHalf<F, R> {
     f: UnsafeCell<MaybeUninit<F>>,
     /// Written by a thief before completion; read by the owner after.
     result: UnsafeCell<MaybeUninit<Result<R, Payload>>>,
+    /// The helper that has taken the job, counted from 1, once it says so.
+    thief: AtomicUsize,
     /// Dropped where the owner waited; else there is nothing to drop in it.
     done: ManuallyDrop<Completion>,
 }
@@ -83,6 +85,7 @@ impl<F: FnOnce() -> R + Send, R: Send> SecondHalf<F, R> {
         Self {
             f: UnsafeCell::new(MaybeUninit::new(f)),
             result: UnsafeCell::new(MaybeUninit::uninit()),
+            thief: AtomicUsize::new(0),
             done: ManuallyDrop::new(Completion::new()),
         }
     }
@@ -127,7 +130,11 @@ impl<F: FnOnce() -> R + Send, R: Send> SecondHalf<F, R> {
         {
             // SAFETY: [job] the frame is alive; the reference ends before completion.
             let half = unsafe { &*this };
-            let _foreign = worker.enter_foreign();
+            // SAFETY: [taken] the flag is the owner's, who waits for this; a
+            // job is taken from others only where none is left here.
+            let _foreign = unsafe { worker.enter_foreign(&raw const *half.done) };
+            // Relaxed: a hint; the helper's origin says whether it is so.
+            half.thief.store(worker.helper.map_or(0, |helper| helper + 1), Ordering::Relaxed);
             // SAFETY: [once] a job runs once.
             let result = catch(unsafe { half.take() });
             half.result.with_mut(|place| {
@@ -148,7 +155,11 @@ impl<F: FnOnce() -> R + Send, R: Send> SecondHalf<F, R> {
     /// - `[stolen]` Another thread has taken the job from the queue, and this is called once.
     #[inline(never)]
     unsafe fn wait(&self, worker: &Worker<'_>) -> Result<R, Payload> {
-        wait(worker, &self.done, || false);
+        wait(worker, &self.done, || {
+            // Relaxed: see `run_stolen`.
+            let thief = self.thief.load(Ordering::Relaxed).checked_sub(1);
+            thief.is_some_and(|thief| worker.help(thief, &self.done))
+        });
         self.result.with(|result| {
             // SAFETY: [stolen] the thief wrote it before completion, and it is read once.
             unsafe { result.cast::<Result<R, Payload>>().read() }

@@ -11,7 +11,7 @@ use crate::completion::{Countdown, Remaining};
 use crate::current::{node_here, with_current};
 use crate::panic::{FirstPanic, catch, discard};
 use crate::shared::Shared;
-use crate::sync::Mutex;
+use crate::sync::{AtomicU64, Mutex, Ordering};
 use crate::worker::{Worker, wait};
 
 /// Where tasks that may borrow for `'scope` are spawned; [`Pool::scope`](crate::Pool::scope) makes one.
@@ -24,6 +24,8 @@ pub struct Scope<'scope> {
     tasks: Countdown,
     panic: FirstPanic,
     elsewhere: Arc<Elsewhere>,
+    /// The helpers that have taken tasks: a bit for each, which those 64 apart share.
+    thieves: AtomicU64,
     /// Invariant in `'scope`, as for [`std::thread::Scope`]: it may neither shrink nor grow.
     scope: PhantomData<fn(&'scope ()) -> &'scope ()>,
 }
@@ -116,11 +118,34 @@ impl<'scope> Scope<'scope> {
     /// Runs one task that nobody has started; returns whether there was one.
     fn run_one(&self, worker: &Worker<'_>) -> bool {
         let job = worker.pop_for_scope().or_else(|| self.elsewhere.lock().pop_front());
-        let Some(job) = job else { return false };
+        let Some(job) = job else { return self.help_thieves(worker) };
         // SAFETY: [taken] it comes from a queue.
         unsafe { job.run(worker) };
         true
     }
+
+    /// Runs a job that stems from a task which another thread runs; returns whether there was one.
+    fn help_thieves(&self, worker: &Worker<'_>) -> bool {
+        // Relaxed: a hint; the helper's origin says what it runs.
+        let thieves = self.thieves.load(Ordering::Relaxed);
+        let has_taken = |helper: &usize| thieves & bit(*helper) != 0;
+        let helpers = 0..self.shared.helpers.len();
+        thieves != 0
+            && helpers.filter(has_taken).any(|thief| worker.help(thief, self.tasks.done()))
+    }
+
+    /// Notes that a helper runs tasks of this scope.
+    fn note_thief(&self, helper: usize) {
+        // Relaxed: see `help_thieves`.
+        if self.thieves.load(Ordering::Relaxed) & bit(helper) == 0 {
+            self.thieves.fetch_or(bit(helper), Ordering::Relaxed);
+        }
+    }
+}
+
+/// The bit that stands for a helper.
+fn bit(helper: usize) -> u64 {
+    1 << (helper % u64::BITS as usize)
 }
 
 impl fmt::Debug for Scope<'_> {
@@ -136,6 +161,7 @@ pub(crate) fn scope<'scope, R>(worker: &Worker<'_>, f: impl FnOnce(&Scope<'scope
         tasks: Countdown::new(1),
         panic: FirstPanic::new(),
         elsewhere: Arc::default(),
+        thieves: AtomicU64::new(0),
         scope: PhantomData,
     };
     let _frame = worker.enter(scope.id());
@@ -191,7 +217,12 @@ where
     {
         // SAFETY: [scope] the task's part keeps it alive; the reference ends before the part does.
         let scope = unsafe { &*this };
-        let _frame = worker.enter(scope.id());
+        let frame = worker.enter(scope.id());
+        // SAFETY: [taken] the task's part keeps the flag; where the frame is
+        // not the owner's, the job was taken from others, or left by one that
+        // was, and all that is queued here stems from this scope's tasks.
+        let _taken = (!frame.is_own()).then(|| unsafe { worker.take_on(scope.tasks.done()) });
+        worker.helper.filter(|_| !frame.is_own()).into_iter().for_each(|h| scope.note_thief(h));
         if let Err(payload) = catch(|| f(scope)) {
             scope.panic.keep(payload);
         }

@@ -30,7 +30,8 @@ fn job_ref<F: FnOnce() + Send + 'static>(f: Box<F>) -> JobRef {
 unsafe fn run<F: FnOnce() + Send + 'static>(job: *const (), worker: &Worker<'_>) {
     // SAFETY: [job] this is the pointer that `job_ref` took from the box.
     let f = unsafe { Box::from_raw(job.cast::<F>().cast_mut()) };
-    let _foreign = worker.enter_foreign();
+    // SAFETY: [taken] nothing is promised of null.
+    let _foreign = unsafe { worker.enter_foreign(std::ptr::null()) };
     if let Err(payload) = catch(f) {
         worker.shared().handle_panic(payload);
     }
