@@ -126,6 +126,7 @@ fn take_each(next: &AtomicUsize, n: usize, item: Item<'_>) {
 struct Joining<'pool>(&'pool Pool);
 
 impl Join for Joining<'_> {
+    #[inline]
     fn both<A: Work, B: Work>(&mut self, a: A, b: B) -> (A::Answer, B::Answer) {
         let pool = self.0;
         pool.join(|| a.run(&mut Self(pool)), || b.run(&mut Self(pool)))

@@ -79,6 +79,7 @@ impl Runtime for Rayon {
 struct Joining;
 
 impl Join for Joining {
+    #[inline]
     fn both<A: Work, B: Work>(&mut self, a: A, b: B) -> (A::Answer, B::Answer) {
         rayon::join(|| a.run(&mut Self), || b.run(&mut Self))
     }

@@ -14,6 +14,7 @@ pub trait Work: Send {
 /// What runs two pieces of work, perhaps at once.
 pub trait Join {
     /// Runs both and returns both answers.
+    #[inline]
     fn both<A: Work, B: Work>(&mut self, a: A, b: B) -> (A::Answer, B::Answer);
 }
 
@@ -22,6 +23,7 @@ pub trait Join {
 pub struct InTurn;
 
 impl Join for InTurn {
+    #[inline]
     fn both<A: Work, B: Work>(&mut self, a: A, b: B) -> (A::Answer, B::Answer) {
         (a.run(self), b.run(self))
     }

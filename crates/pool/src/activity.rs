@@ -18,6 +18,11 @@ pub(crate) struct Activity {
 }
 
 impl Activity {
+    /// One that is never saturated.
+    pub(crate) const fn unsaturated() -> Self {
+        Self { free: AtomicI32::new(i32::MAX), excess: AtomicI32::new(0), spare: 0 }
+    }
+
     /// Starts with all helpers free, on a node that has CPUs for so many threads.
     pub(crate) fn new(helpers: usize, capacity: usize) -> Self {
         let limited = |number: usize| i32::try_from(number).unwrap_or(i32::MAX);

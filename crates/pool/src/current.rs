@@ -43,10 +43,19 @@ impl Drop for Current<'_> {
 }
 
 /// Calls `f` with the worker that the calling thread is for this pool, if it is one.
-#[inline(always)]
+#[inline]
 pub(crate) fn with_current<R>(shared: &Shared, f: impl FnOnce(Option<&Worker<'_>>) -> R) -> R {
     // SAFETY: [frame] `f` is for any lifetime, so it cannot keep the worker.
     f(unsafe { innermost_where(|worker| worker.belongs_to(shared)) })
+}
+
+/// Whether the calling thread's innermost worker is one of this pool's that [has enough](Worker::has_enough) jobs queued.
+#[inline(always)]
+pub(crate) fn has_enough(shared: &Arc<Shared>) -> bool {
+    let innermost = CURRENT.try_with(Cell::get).unwrap_or(ptr::null());
+    // SAFETY: by the invariant of CURRENT.
+    let innermost = unsafe { innermost.as_ref() };
+    innermost.is_some_and(|worker| worker.belongs_to(shared) && worker.has_enough())
 }
 
 /// Calls `f` with the worker that the calling thread is for this pool; makes it a guest if it is none.
@@ -57,6 +66,12 @@ pub(crate) fn enter<R>(shared: &Arc<Shared>, f: impl FnOnce(&Worker<'_>) -> R) -
         Some(worker) => f(worker),
         None => enter_as_guest(shared, f),
     }
+}
+
+/// As [`enter`], where the caller's code is to stay small.
+#[inline(never)]
+pub(crate) fn enter_out_of_line<R>(shared: &Arc<Shared>, f: impl FnOnce(&Worker<'_>) -> R) -> R {
+    enter(shared, f)
 }
 
 #[inline(never)]
@@ -98,8 +113,7 @@ unsafe fn innermost_where<'stack>(
     let innermost = CURRENT.try_with(Cell::get).unwrap_or(ptr::null());
     // SAFETY: by the invariant of CURRENT; what the worker borrows outlives it,
     // so any frame above may borrow it, too.
-    let innermost: &'stack Worker<'stack> =
-        unsafe { innermost.cast::<Worker<'stack>>().as_ref() }?;
+    let innermost: &'stack Worker<'stack> = unsafe { innermost.cast::<Worker<'stack>>().as_ref() }?;
     if matches(innermost) { Some(innermost) } else { below_where(innermost, matches) }
 }
 

@@ -10,7 +10,7 @@ use firsttouch_topology::{NodeId, Topology};
 use crate::builder::PoolBuilder;
 use crate::call::Arrival;
 use crate::counters::Counters;
-use crate::current::{enter, with_current};
+use crate::current::{enter, enter_out_of_line, has_enough, with_current};
 use crate::error::PoolError;
 use crate::helper::Helper;
 use crate::node_counter::NodeCounter;
@@ -21,7 +21,6 @@ use crate::storage::Storage;
 use crate::sync::UnsafeCell;
 use crate::task::{self, Scope};
 use crate::team::{Ask, Member, Team, fork};
-use crate::worker::Worker;
 
 /// Helper threads, pinned per NUMA node, and the work they are given.
 ///
@@ -266,11 +265,12 @@ impl Pool {
         RA: Send,
         RB: Send,
     {
-        // What runs in turn goes no further: it is to cost a call of each closure and no more.
-        if with_current(&self.shared, |worker| worker.is_some_and(Worker::has_enough)) {
+        // Nearly all joins of a deep recursion end here. What is left is out of
+        // line, and gets a copy of the closures: here they stay in registers.
+        if has_enough(&self.shared) {
             return task::join_in_turn(a, b);
         }
-        enter(&self.shared, |worker| task::join(worker, a, b))
+        enter_out_of_line(&self.shared, move |worker| task::join(worker, a, b))
     }
 
     /// Runs `f`, which may spawn tasks that borrow, and returns when all of them have ended.

@@ -4,39 +4,50 @@
 //! the node is busy nobody would take it, so the worker keeps the second halves
 //! of its joins to itself and shows them when a thread becomes free. One is
 //! always shown: whoever becomes free finds it at once, also while the worker
-//! runs a long closure and looks at nothing.
+//! runs a long closure and looks at nothing. When it keeps enough, later joins
+//! queue nothing and run their halves in turn.
 //!
 //! Only the owner touches what is kept. The order of all jobs is: shown before
 //! kept, each from the oldest to the newest.
 
 use std::cell::{Cell, OnceCell};
 
+use crate::activity::Activity;
 use crate::deque::Deque;
 use crate::task::JobRef;
 
 /// How many jobs are kept at most; the oldest is shown before there are more.
 const KEPT: usize = 32;
 
-/// How many jobs are kept before joins run in turn; see [`Queue::keeps_enough`].
+/// How many jobs are kept before joins run in turn.
 ///
-/// The oldest of them are the largest, and come first: when they are taken, later joins queue again.
+/// They are larger than all that come after them. When somebody is free, they
+/// are shown, and the joins that follow queue again.
 const ENOUGH: usize = 4;
 
+/// Stands for the node's activity while joins are to queue, whoever is free.
+static QUEUES: Activity = Activity::unsaturated();
+
 /// The jobs of one worker that nobody has started.
-pub(crate) struct Queue {
+pub(crate) struct Queue<'p> {
     kept: Ring,
     /// Joins on this worker's stack whose second half is not kept any more: shown, stolen, or done elsewhere.
     shown_joins: Cell<usize>,
-    /// Joins on this worker's stack that have not taken their second half back.
+    /// Joins on this worker's stack that queued their second half and have not taken it back.
     ///
     /// Invariant: `shown_joins <= joins`, and `kept` has those between.
     joins: Cell<usize>,
     /// What `joins` was when the innermost job that came from another worker began.
     floor: Cell<usize>,
-    /// What `joins` may become while nobody is free; see [`Queue::set_limit`].
+    /// What `joins` may become while nobody is free; see [`Queue::set_limits`].
     limit: Cell<usize>,
-    /// What `joins` is when enough jobs are kept; see [`Queue::keeps_enough`].
+    /// What `joins` is when enough jobs are kept; see [`Queue::set_limits`].
     enough: Cell<usize>,
+    /// Saturated when a join may run in turn, so that a join that does looks at this alone.
+    ///
+    /// Invariant: `activity` while enough jobs are kept, else [`QUEUES`].
+    in_turn: Cell<*const Activity>,
+    activity: &'p Activity,
     /// A guest borrows one when it first shows a job.
     shown: OnceCell<Deque>,
 }
@@ -67,9 +78,9 @@ pub(crate) enum Taken {
     Stolen,
 }
 
-impl Default for Queue {
-    /// A queue whose first join is shown, as nothing is yet.
-    fn default() -> Self {
+impl<'p> Queue<'p> {
+    /// Makes one for a worker of a node that is as busy as this.
+    pub(crate) fn new(activity: &'p Activity, shown: Option<Deque>) -> Self {
         Self {
             kept: Ring::default(),
             shown_joins: Cell::new(0),
@@ -77,14 +88,10 @@ impl Default for Queue {
             floor: Cell::new(0),
             limit: Cell::new(0),
             enough: Cell::new(usize::MAX),
-            shown: OnceCell::new(),
+            in_turn: Cell::new(&raw const QUEUES),
+            activity,
+            shown: shown.map_or_else(OnceCell::new, OnceCell::from),
         }
-    }
-}
-
-impl Queue {
-    pub(crate) fn with(deque: Deque) -> Self {
-        Self { shown: deque.into(), ..Self::default() }
     }
 
     /// How many joins on this worker's stack have not taken their second half back.
@@ -99,6 +106,7 @@ impl Queue {
         let joins = self.joins.get();
         self.kept.place(joins).set(Some(job));
         self.joins.set(joins + 1);
+        self.watch();
     }
 
     /// Whether the worker may go on keeping what it keeps while nobody is free.
@@ -107,20 +115,32 @@ impl Queue {
         self.joins.get() <= self.limit.get()
     }
 
-    /// Works out how many jobs may be kept: none before one is shown, then what the ring has room for.
+    /// Works out how many jobs may be kept, and how many are enough: none before one is shown.
     ///
-    /// One place stays free for the job that is kept next.
-    fn set_limit(&self) {
+    /// One place of the ring stays free for the job that is kept next.
+    fn set_limits(&self) {
         let shown = self.shown_joins.get();
-        let shows = shown > self.floor.get();
-        self.limit.set(if shows { shown + KEPT - 1 } else { 0 });
-        self.enough.set(if shows { shown + ENOUGH } else { usize::MAX });
+        let (limit, enough) = match shown > self.floor.get() {
+            true => (shown + KEPT - 1, shown + ENOUGH),
+            false => (0, usize::MAX),
+        };
+        self.limit.set(limit);
+        self.enough.set(enough);
+        self.watch();
     }
 
-    /// Whether as many jobs are kept as a worker offers when a thread becomes free.
+    /// Keeps up the invariant of `in_turn`.
     #[inline]
-    pub(crate) fn keeps_enough(&self) -> bool {
-        self.joins.get() >= self.enough.get()
+    fn watch(&self) {
+        let enough = self.joins.get() >= self.enough.get();
+        self.in_turn.set(if enough { self.activity } else { &raw const QUEUES });
+    }
+
+    /// Whether a join may run its halves in turn: nobody is free, and enough jobs are kept for whoever becomes free.
+    #[inline]
+    pub(crate) fn runs_in_turn(&self) -> bool {
+        // SAFETY: by the invariant of `in_turn`, this is a static or what `activity` borrows.
+        unsafe { &*self.in_turn.get() }.is_saturated()
     }
 
     /// Whether any job is kept.
@@ -134,13 +154,14 @@ impl Queue {
     pub(crate) fn take_back(&self, job: *const ()) -> Taken {
         let join = self.joins.get() - 1;
         self.joins.set(join);
+        self.watch();
         if self.shown_joins.get() <= join { Taken::Back } else { self.take_back_shown(join, job) }
     }
 
     #[inline(never)]
     fn take_back_shown(&self, join: usize, job: *const ()) -> Taken {
         self.shown_joins.set(join);
-        self.set_limit();
+        self.set_limits();
         match self.pop_shown() {
             Some(popped) => {
                 // Everything shown above it has been popped by the frame that pushed it.
@@ -159,7 +180,7 @@ impl Queue {
         }
         let job = self.kept.place(join).take();
         self.shown_joins.set(join + 1);
-        self.set_limit();
+        self.set_limits();
         let job = job.expect("a join that is not shown has its job in the ring");
         self.show(job, borrow);
         true
@@ -189,17 +210,17 @@ impl Queue {
     /// Begins a job that came from another worker; returns what [`Queue::end_foreign`] wants back.
     pub(crate) fn begin_foreign(&self) -> usize {
         let floor = self.floor.replace(self.joins.get());
-        self.set_limit();
+        self.set_limits();
         floor
     }
 
     pub(crate) fn end_foreign(&self, floor: usize) {
         self.floor.set(floor);
-        self.set_limit();
+        self.set_limits();
     }
 
-    /// Returns the deque that a guest has borrowed, if it has. It is empty again.
-    pub(crate) fn into_deque(self) -> Option<Deque> {
-        self.shown.into_inner()
+    /// Gives back the deque that a guest has borrowed, if it has. It is empty again.
+    pub(crate) fn take_deque(&mut self) -> Option<Deque> {
+        self.shown.take()
     }
 }

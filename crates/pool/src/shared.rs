@@ -417,7 +417,12 @@ impl Shared {
     /// Takes a job that stems from one of the caller's, which this helper runs.
     ///
     /// `job` is what the caller waits for.
-    pub(crate) fn take_from(&self, worker: &Worker<'_>, thief: usize, job: JobId) -> Option<JobRef> {
+    pub(crate) fn take_from(
+        &self,
+        worker: &Worker<'_>,
+        thief: usize,
+        job: JobId,
+    ) -> Option<JobRef> {
         let place = self.place_of_node(thief);
         let node = &self.nodes[place];
         let stealer = &node.stealers[thief - node.helpers.start];

@@ -36,7 +36,7 @@ pub(crate) struct Worker<'p> {
     /// Invariant: every frame leaves it as it found it, but for what thieves
     /// took. Thieves take the oldest, so where one job of a frame is gone, all
     /// jobs of the frames below are gone too.
-    queue: Queue,
+    queue: Queue<'p>,
     /// The node's place in the pool.
     pub(crate) node: usize,
     /// The helper's place in the pool; `None` for a guest.
@@ -76,20 +76,26 @@ impl<'p> Worker<'p> {
         node: usize,
         helper: usize,
     ) -> Self {
-        Self::new(shared, Queue::with(deque), node, Some(helper))
+        Self::new(shared, Some(deque), node, Some(helper))
     }
 
     /// Makes the worker of a thread from outside.
     pub(crate) fn guest(shared: &'p Arc<Shared>, node: usize) -> Self {
-        Self::new(shared, Queue::default(), node, None)
+        Self::new(shared, None, node, None)
     }
 
-    fn new(shared: &'p Arc<Shared>, queue: Queue, node: usize, helper: Option<usize>) -> Self {
+    fn new(
+        shared: &'p Arc<Shared>,
+        deque: Option<Deque>,
+        node: usize,
+        helper: Option<usize>,
+    ) -> Self {
+        let activity: &Activity = &shared.nodes[node].work.activity;
         Self {
             shared,
             pool: Arc::as_ptr(shared),
-            activity: &shared.nodes[node].work.activity,
-            queue,
+            activity,
+            queue: Queue::new(activity, deque),
             node,
             helper,
             is_alone: shared.nodes.len() == 1,
@@ -183,7 +189,7 @@ impl<'p> Worker<'p> {
     /// Whether nobody is free to take a job, and enough are queued here for whoever becomes free.
     #[inline]
     pub(crate) fn has_enough(&self) -> bool {
-        self.queue.keeps_enough() && self.activity.is_saturated() && self.shows_some()
+        self.queue.runs_in_turn() && self.shows_some()
     }
 
     /// Queues the second half of a join; [`Worker::take_back`] ends this.
@@ -311,7 +317,7 @@ impl Drop for Worker<'_> {
             return;
         }
         self.leaves_cpu();
-        if let Some(deque) = std::mem::take(&mut self.queue).into_deque() {
+        if let Some(deque) = self.queue.take_deque() {
             debug_assert!(deque.is_empty(), "every frame leaves the deque as it found it");
             self.shared.return_deque(self.node, deque);
         }

@@ -13,10 +13,32 @@ use crate::worker::{Worker, wait};
 /// Runs both here, one after the other, as a worker does that [has enough](Worker::has_enough).
 #[inline(always)]
 pub(crate) fn join_in_turn<RA, RB>(a: impl FnOnce() -> RA, b: impl FnOnce() -> RB) -> (RA, RB) {
-    match (catch(a), catch(b)) {
-        (Ok(a), Ok(b)) => (a, b),
-        (a, b) => resume_first(a, b),
+    let a = match catch(a) {
+        Ok(a) => a,
+        // A new closure, so that `b` itself need not have an address.
+        Err(payload) => run_and_resume(payload, move || b()),
+    };
+    match catch(b) {
+        Ok(b) => (a, b),
+        Err(payload) => drop_and_resume(payload, a),
     }
+}
+
+/// Runs the second half all the same, and resumes the first half's panic.
+#[cold]
+#[inline(never)]
+fn run_and_resume<RB>(payload: Payload, b: impl FnOnce() -> RB) -> ! {
+    discard(catch(b));
+    resume_unwind(payload)
+}
+
+/// Drops the first half's result, and resumes the second half's panic.
+#[cold]
+#[inline(never)]
+fn drop_and_resume<RA>(payload: Payload, a: RA) -> ! {
+    // Not while the payload unwinds: a second panic would abort.
+    discard(a);
+    resume_unwind(payload)
 }
 
 /// Runs `a` here, and `b` here too unless another thread has taken it meanwhile.
@@ -46,25 +68,9 @@ where
     };
     match (a, b) {
         (Ok(a), Ok(b)) => (a, b),
-        (a, b) => resume_first(a, b),
+        (Ok(a), Err(payload)) => drop_and_resume(payload, a),
+        (Err(payload), b) => drop_and_resume(payload, b),
     }
-}
-
-/// Resumes the first half's panic, else the second's; what else there is, is dropped.
-#[cold]
-fn resume_first<RA, RB>(a: Result<RA, Payload>, b: Result<RB, Payload>) -> ! {
-    let payload = match (a, b) {
-        (Err(payload), b) => {
-            discard(b);
-            payload
-        }
-        (Ok(a), Err(payload)) => {
-            discard(a);
-            payload
-        }
-        (Ok(_), Ok(_)) => unreachable!("one of the two has panicked"),
-    };
-    resume_unwind(payload)
 }
 
 /// The second half of a join, in its owner's stack frame.

@@ -130,8 +130,7 @@ impl<'scope> Scope<'scope> {
         let thieves = self.thieves.load(Ordering::Relaxed);
         let has_taken = |helper: &usize| thieves & bit(*helper) != 0;
         let helpers = 0..self.shared.helpers.len();
-        thieves != 0
-            && helpers.filter(has_taken).any(|thief| worker.help(thief, self.tasks.done()))
+        thieves != 0 && helpers.filter(has_taken).any(|thief| worker.help(thief, self.tasks.done()))
     }
 
     /// Notes that a helper runs tasks of this scope.
