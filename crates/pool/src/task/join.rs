@@ -15,8 +15,7 @@ use crate::worker::{Worker, wait};
 pub(crate) fn join_in_turn<RA, RB>(a: impl FnOnce() -> RA, b: impl FnOnce() -> RB) -> (RA, RB) {
     let a = match catch(a) {
         Ok(a) => a,
-        // A new closure, so that `b` itself need not have an address.
-        Err(payload) => run_and_resume(payload, move || b()),
+        Err(payload) => run_and_resume(payload, b),
     };
     match catch(b) {
         Ok(b) => (a, b),
