@@ -14,7 +14,6 @@ pub trait Work: Send {
 /// What runs two pieces of work, perhaps at once.
 pub trait Join {
     /// Runs both and returns both answers.
-    #[inline]
     fn both<A: Work, B: Work>(&mut self, a: A, b: B) -> (A::Answer, B::Answer);
 }
 
