@@ -102,7 +102,8 @@ impl Board {
             Some(required) => invitation.required = required,
             None => invitation.optional -= 1,
         }
-        let part = Part { call: invitation.call, order: invitation.next };
+        let more = !invitation.is_used_up();
+        let part = Part { call: invitation.call, order: invitation.next, more };
         invitation.next += 1;
         if invitation.is_used_up() {
             invitations.remove(index);

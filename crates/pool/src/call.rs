@@ -7,8 +7,9 @@ use std::ptr;
 
 use crossbeam_utils::CachePadded;
 
-use crate::completion::Countdown;
+use crate::completion::{Completion, Countdown, Remaining};
 use crate::panic::{FirstPanic, Payload, catch};
+use crate::shared::Shared;
 
 /// A thread's arrival at a call.
 #[derive(Clone, Copy, Debug)]
@@ -23,14 +24,30 @@ pub(crate) struct Arrival {
 ///
 /// A helper touches it when it has returned from the closure, and not before.
 pub(crate) struct Call {
-    /// The caller's part and one for each helper that was invited.
-    pub(crate) parts: CachePadded<Countdown>,
+    /// A part for each helper that was invited; the caller has none, as it waits for all of them.
+    parts: CachePadded<Countdown>,
     panic: FirstPanic,
+}
+
+/// What each member of a call runs.
+pub(crate) trait Share: Sync {
+    /// Runs one member's share.
+    fn run(&self, shared: &Shared, arrival: Arrival);
 }
 
 impl Call {
     pub(crate) fn new(invited: usize) -> Self {
-        Self { parts: Countdown::new(1 + invited).into(), panic: FirstPanic::new() }
+        Self { parts: Countdown::new(invited).into(), panic: FirstPanic::new() }
+    }
+
+    /// Gives up the parts that were taken back, of which there was one at least that was not; returns whether others have any.
+    pub(crate) fn give_up(&self, withdrawn: usize) -> Remaining {
+        self.parts.owner_done(withdrawn)
+    }
+
+    /// The flag to wait for where others have parts.
+    pub(crate) fn done(&self) -> &Completion {
+        self.parts.done()
     }
 
     /// Keeps a panic for the caller; the first one wins.
@@ -48,18 +65,21 @@ impl Call {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct CallRef {
     pub(crate) call: *const Call,
-    /// The closure, and the function that calls it.
-    pub(crate) work: *const (),
-    pub(crate) run: unsafe fn(*const (), Arrival),
+    /// The share, and the function that runs it.
+    pub(crate) share: *const (),
+    pub(crate) run: Run,
 }
 
-// SAFETY: a call is shared by the threads that take part: its closure is Sync, as is all else in it.
+/// Runs a share of a certain type.
+pub(crate) type Run = unsafe fn(*const (), &Shared, Arrival);
+
+// SAFETY: a call is shared by the threads that take part: what they run is Sync, as is all else in it.
 unsafe impl Send for CallRef {}
 
 impl CallRef {
-    /// Refers to a call and its closure. Both stay until all parts are given up.
-    pub(crate) fn new<F: Fn(Arrival) + Sync>(call: &Call, work: &F) -> Self {
-        Self { call, work: ptr::from_ref(work).cast(), run: run::<F> }
+    /// Refers to a call and what its members run. Both stay until all parts are given up.
+    pub(crate) fn new<S: Share>(call: &Call, share: &S) -> Self {
+        Self { call, share: ptr::from_ref(share).cast(), run: run::<S> }
     }
 
     /// Whether it refers to the same call.
@@ -67,19 +87,20 @@ impl CallRef {
         ptr::eq(self.call, other.call)
     }
 
-    /// Runs the call's closure as one member and gives up that member's part. Never unwinds.
+    /// Runs a member's share, then `done`, and gives up that member's part. Never unwinds.
     ///
     /// # Safety
     ///
     /// - `[part]` The calling thread owns one part of the call (a post's or
     ///   board's `accept` gave it this reference), and the call's frame stays
     ///   until all parts are given up.
-    pub(crate) unsafe fn take_part(self, arrival: Arrival) {
-        // SAFETY: [part] the closure is alive, and `run` is its function.
-        if let Err(payload) = catch(|| unsafe { (self.run)(self.work, arrival) }) {
+    pub(crate) unsafe fn take_part(self, shared: &Shared, arrival: Arrival, done: impl FnOnce()) {
+        // SAFETY: [share] it is alive by [part], and `run` is for its type.
+        if let Err(payload) = catch(|| unsafe { (self.run)(self.share, shared, arrival) }) {
             // SAFETY: [part] the frame is alive; the reference ends before the part does.
             unsafe { &*self.call }.keep_panic(payload);
         }
+        done();
         // SAFETY: [part].
         let parts = unsafe { &raw const (*self.call).parts };
         // SAFETY: [part] a padded value begins with the value.
@@ -87,13 +108,13 @@ impl CallRef {
     }
 }
 
-/// Calls a closure of this type.
+/// Runs a share of this type.
 ///
 /// # Safety
 ///
-/// - `[closure]` The pointer is to a closure of this type that is alive.
-unsafe fn run<F: Fn(Arrival) + Sync>(work: *const (), arrival: Arrival) {
-    // SAFETY: [closure].
-    let work = unsafe { &*work.cast::<F>() };
-    work(arrival);
+/// - `[share]` The pointer is to one of this type that is alive.
+unsafe fn run<S: Share>(share: *const (), shared: &Shared, arrival: Arrival) {
+    // SAFETY: [share].
+    let share = unsafe { &*share.cast::<S>() };
+    share.run(shared, arrival);
 }

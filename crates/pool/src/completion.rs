@@ -129,7 +129,8 @@ unsafe fn complete_unwaited(this: *const Completion) -> bool {
 
 /// A count of work that is lent out or not yet given up by its owner; completes when it reaches zero.
 ///
-/// The owner's own part counts as one, so the count cannot reach zero and rise again.
+/// Where parts are added later, the owner's own counts as one until it adds
+/// no more, so that the count cannot reach zero and rise again.
 #[derive(Debug)]
 pub(crate) struct Countdown {
     /// Invariant: never rises from zero.
@@ -159,8 +160,12 @@ impl Countdown {
         self.pending.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Gives up the owner's part and those it took back.
+    /// Gives up the owner's parts and those it took back; there are others where these are none.
     pub(crate) fn owner_done(&self, parts: usize) -> Remaining {
+        if parts == 0 {
+            // Whoever else takes the count to zero completes, or has done so.
+            return Remaining::Others;
+        }
         // [parts] Acquire: takes over what each other part's Release published.
         // Release is not needed: nobody else completes if this is the last.
         match self.pending.fetch_sub(parts, Ordering::Acquire) == parts {

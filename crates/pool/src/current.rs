@@ -76,7 +76,7 @@ pub(crate) fn enter_out_of_line<R>(shared: &Arc<Shared>, f: impl FnOnce(&Worker<
 
 #[inline(never)]
 fn enter_as_guest<R>(shared: &Arc<Shared>, f: impl FnOnce(&Worker<'_>) -> R) -> R {
-    let guest = Worker::guest(shared, shared.nearest_node(affinity::current_cpu()));
+    let guest = Worker::guest(shared, nearest_node(shared));
     let _current = guest.make_current();
     f(&guest)
 }
@@ -85,7 +85,16 @@ fn enter_as_guest<R>(shared: &Arc<Shared>, f: impl FnOnce(&Worker<'_>) -> R) -> 
 pub(crate) fn node_here(shared: &Shared) -> usize {
     // SAFETY: [frame] it does not leave this function.
     let worker = unsafe { innermost_where(|worker| worker.belongs_to(shared)) };
-    worker.map_or_else(|| shared.nearest_node(affinity::current_cpu()), |worker| worker.node)
+    worker.map_or_else(|| nearest_node(shared), |worker| worker.node)
+}
+
+/// Returns the place of the pool's node that is nearest to the CPU that the calling thread is on.
+fn nearest_node(shared: &Shared) -> usize {
+    match *shared.nodes {
+        // The kernel need not be asked.
+        [_] => 0,
+        _ => shared.nearest_node(affinity::current_cpu()),
+    }
 }
 
 /// Returns the worker that the calling thread is as a helper, if it is one.

@@ -51,9 +51,7 @@ pub(crate) fn run(worker: &Worker<'_>, helper: usize, mut kept: Kept) {
         match search(worker, helper) {
             Found::Work(work) => {
                 shared.found_work(worker.node);
-                run_all(worker, helper, work);
-                worker.ends_work();
-                sleep.begin_search();
+                run_all(worker, helper, work, || sleep.begin_search());
                 continue;
             }
             Found::Nothing => shared.found_nothing(worker.node),
@@ -104,21 +102,35 @@ fn search(worker: &Worker<'_>, helper: usize) -> Found {
     }
 }
 
-/// Runs some work, and then what else there is.
-fn run_all(worker: &Worker<'_>, helper: usize, work: Work) {
-    let mut next = Some(work);
-    while let Some(work) = next {
+/// Runs some work, then what else there is, up to a part in a call; then begins to search.
+///
+/// After a part, the search is begun before the caller learns that the part is
+/// done, so that its next call finds a helper that searches, and looks at the
+/// post first.
+fn run_all(worker: &Worker<'_>, helper: usize, mut work: Work, begin_search: impl Fn()) {
+    loop {
         match work {
-            // SAFETY: [part] it was accepted.
-            Work::Call(part) => unsafe { part.take(helper) },
+            Work::Call(part) => {
+                let done = || {
+                    worker.ends_work();
+                    begin_search();
+                };
+                // SAFETY: [part] it was accepted.
+                return unsafe { part.take(worker.shared(), helper, done) };
+            }
             Work::Job(job) => {
                 worker.begins_work();
                 // SAFETY: [taken] it comes from a queue.
                 unsafe { job.run(worker) }
             }
         }
-        next = find(worker, helper);
+        match find(worker, helper) {
+            Some(next) => work = next,
+            None => break,
+        }
     }
+    worker.ends_work();
+    begin_search();
 }
 
 /// Looks once for work: the helper's own, its node's, then that of other nodes by distance.

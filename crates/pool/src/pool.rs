@@ -5,10 +5,11 @@ use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
+use crossbeam_utils::CachePadded;
 use firsttouch_topology::{NodeId, Topology};
 
 use crate::builder::PoolBuilder;
-use crate::call::Arrival;
+use crate::call::{Arrival, Share};
 use crate::counters::Counters;
 use crate::current::{enter, enter_out_of_line, has_enough, with_current};
 use crate::error::PoolError;
@@ -192,23 +193,14 @@ impl Pool {
     /// Runs `f` on every helper once, and puts each result in its place.
     fn broadcast_into<R: Send>(&self, results: &Results<R>, f: impl Fn(&Member<'_>) -> R + Sync) {
         enter(&self.shared, |worker| {
-            let share = |helper, is_caller| {
-                let result = f(&Member::new(&self.shared, helper, Some(helper), is_caller));
-                // SAFETY: [own] every helper runs its share once, and has its own place.
-                unsafe { results.set(helper, result) }
-            };
             let asks = (0..self.shared.nodes.len()).map(|node| {
                 let required = self.shared.others_on_node(node, worker.helper);
                 Ask { node, tickets: Tickets { required, optional: 0 } }
             });
-            let work = |arrival: Arrival| {
-                if let Some(helper) = arrival.helper {
-                    share(helper, false);
-                }
-            };
-            fork(worker, asks, &work, || {
+            let share = CachePadded::new(Broadcast { results, f });
+            fork(worker, asks, &*share, || {
                 if let Some(helper) = worker.helper {
-                    share(helper, true);
+                    share.run_as(&self.shared, helper, true);
                 }
             });
         });
@@ -345,14 +337,44 @@ impl Pool {
     /// # Ok::<(), firsttouch_pool::PoolError>(())
     /// ```
     pub fn run(&self, team: &Team, f: impl Fn(&Member<'_>) + Sync) -> usize {
+        // In lines of its own, as the caller's stack is written to while helpers read this.
+        let share = CachePadded::new(MemberShare(f));
         enter(&self.shared, |worker| {
             let _kept = team.keep_caller_of(worker);
-            let work = |Arrival { order, helper }: Arrival| {
-                f(&Member::new(&self.shared, order, helper, order == 0));
-            };
-            let own = || work(Arrival { order: 0, helper: worker.helper });
-            fork(worker, team.asks(worker), &work, own)
+            let own = || share.run(&self.shared, Arrival { order: 0, helper: worker.helper });
+            fork(worker, team.asks(worker), &*share, own)
         })
+    }
+}
+
+/// A closure that each member of a team calls.
+struct MemberShare<F>(F);
+
+impl<F: Fn(&Member<'_>) + Sync> Share for MemberShare<F> {
+    fn run(&self, shared: &Shared, Arrival { order, helper }: Arrival) {
+        (self.0)(&Member::new(shared, order, helper, order == 0));
+    }
+}
+
+/// A closure that each helper calls, and the places for the results.
+struct Broadcast<'a, F, R> {
+    results: &'a Results<R>,
+    f: F,
+}
+
+impl<F: Fn(&Member<'_>) -> R + Sync, R: Send> Broadcast<'_, F, R> {
+    fn run_as(&self, shared: &Shared, helper: usize, is_caller: bool) {
+        let result = (self.f)(&Member::new(shared, helper, Some(helper), is_caller));
+        // SAFETY: [own] every helper runs its share once, and has its own place.
+        unsafe { self.results.set(helper, result) }
+    }
+}
+
+impl<F: Fn(&Member<'_>) -> R + Sync, R: Send> Share for Broadcast<'_, F, R> {
+    fn run(&self, shared: &Shared, arrival: Arrival) {
+        if let Some(helper) = arrival.helper {
+            self.run_as(shared, helper, false);
+        }
     }
 }
 

@@ -6,10 +6,14 @@
 use std::ptr;
 
 use crate::board::Looking;
-use crate::call::{Arrival, Call, CallRef};
+use crate::call::{Arrival, Call, CallRef, Run};
+use crate::shared::Shared;
 use crate::sync::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 
 /// One node's call that is open, if there is one.
+///
+/// What helpers watch and what callers agree by are apart, so that a caller
+/// writes to the watched line once for a call.
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct Post {
@@ -18,24 +22,57 @@ pub(crate) struct Post {
     /// The call of that round. Invariant: as for all below, written only by
     /// whoever has claimed the round, before it is open.
     call: AtomicPtr<Call>,
-    work: AtomicPtr<()>,
+    share: AtomicPtr<()>,
     run: AtomicPtr<()>,
     /// The order of arrival of whoever takes the round's last ticket.
     last: AtomicUsize,
 }
 
+/// Which caller may write to a node's post.
+#[derive(Debug)]
+pub(crate) struct Claim {
+    /// Round, and what its caller does: see [`Claimed`]. Invariant: the round never falls.
+    word: AtomicU64,
+    /// The call of that round. Invariant: written only by whoever has claimed the round.
+    call: AtomicPtr<Call>,
+}
+
+/// What is in a claim's word: `[round: 40][state: 2]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Claimed(u64);
+
+impl Claimed {
+    /// The caller has no tickets left on the post.
+    const CLOSED: u64 = 0;
+    /// The caller is writing its call.
+    const WRITING: u64 = 1;
+    /// The call is open; tickets may be left.
+    const OPEN: u64 = 2;
+
+    fn new(round: Round, state: u64) -> Self {
+        Self(round << 2 | state)
+    }
+
+    fn round(self) -> Round {
+        self.0 >> 2
+    }
+
+    fn state(self) -> u64 {
+        self.0 & 3
+    }
+}
+
 /// What is in the post's word: `[round: 40][required: 12][optional: 12]`.
 ///
-/// `required` and `optional` are tickets that nobody has taken. A post without
-/// tickets is free; one that is claimed and not yet open has [`CLAIMED`].
+/// `required` and `optional` are tickets that nobody has taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Word(u64);
 
 const TICKETS: u32 = 12;
 /// More tickets than these are asked for on the board.
-const MAX: u64 = (1 << TICKETS) - 2;
-/// No number of tickets: the caller that has claimed the round is writing its call.
-const CLAIMED: u64 = (1 << TICKETS) - 1;
+const MAX: u64 = (1 << TICKETS) - 1;
+/// The rounds that a word can name.
+const ROUNDS: Round = 1 << (u64::BITS - 2 * TICKETS);
 
 /// The number of a post's call. Each helper takes one ticket of a round at most, so it remembers the last.
 pub(crate) type Round = u64;
@@ -50,23 +87,16 @@ impl Word {
     }
 
     fn required(self) -> u64 {
-        self.0 >> TICKETS & CLAIMED
+        self.0 >> TICKETS & MAX
     }
 
     fn optional(self) -> u64 {
-        self.0 & CLAIMED
+        self.0 & MAX
     }
 
-    fn is_free(self) -> bool {
-        self.required() == 0 && self.optional() == 0
-    }
-
-    /// The tickets left; none while the call is not yet open.
+    /// The tickets left.
     fn tickets(self) -> Tickets {
-        match self.optional() {
-            CLAIMED => Tickets::default(),
-            optional => Tickets { required: self.required() as usize, optional: optional as usize },
-        }
+        Tickets { required: self.required() as usize, optional: self.optional() as usize }
     }
 }
 
@@ -76,17 +106,20 @@ pub(crate) struct Part {
     pub(crate) call: CallRef,
     /// 1 for the first ticket of the call, and so on.
     pub(crate) order: usize,
+    /// Whether tickets were left.
+    pub(crate) more: bool,
 }
 
 impl Part {
-    /// Takes the part as this helper. Never unwinds.
+    /// Takes the part as this helper, and calls `done` before its caller learns that it is. Never unwinds.
     ///
     /// # Safety
     ///
     /// - `[part]` as in [`CallRef::take_part`].
-    pub(crate) unsafe fn take(self, helper: usize) {
+    pub(crate) unsafe fn take(self, shared: &Shared, helper: usize, done: impl FnOnce()) {
+        let arrival = Arrival { order: self.order, helper: Some(helper) };
         // SAFETY: [part].
-        unsafe { self.call.take_part(Arrival { order: self.order, helper: Some(helper) }) }
+        unsafe { self.call.take_part(shared, arrival, done) }
     }
 }
 
@@ -115,10 +148,58 @@ impl Default for Post {
         Self {
             word: AtomicU64::new(0),
             call: AtomicPtr::new(ptr::null_mut()),
-            work: AtomicPtr::new(ptr::null_mut()),
+            share: AtomicPtr::new(ptr::null_mut()),
             run: AtomicPtr::new(ptr::null_mut()),
             last: AtomicUsize::new(0),
         }
+    }
+}
+
+impl Default for Claim {
+    fn default() -> Self {
+        Self { word: AtomicU64::new(0), call: AtomicPtr::new(ptr::null_mut()) }
+    }
+}
+
+impl Claim {
+    /// Claims the next round for a call; `None` where another call has the post, or tickets of one are left.
+    fn claim(&self, post: &Post, call: &CallRef) -> Option<Round> {
+        // [open] Acquire: an open round's tickets are visible.
+        let last = Claimed(self.word.load(Ordering::Acquire));
+        let free = match last.state() {
+            Claimed::CLOSED => true,
+            Claimed::WRITING => false,
+            // Relaxed: as the claim below succeeds, no later round was open.
+            _ => Word(post.word.load(Ordering::Relaxed)).tickets() == Tickets::default(),
+        };
+        if !free {
+            return None;
+        }
+        let round = (last.round() + 1) % ROUNDS;
+        let next = Claimed::new(round, Claimed::WRITING);
+        // [open] Acquire: this round's stores come after those of the last.
+        let claim =
+            self.word.compare_exchange(last.0, next.0, Ordering::Acquire, Ordering::Relaxed);
+        claim.ok()?;
+        // Relaxed: the store of the state publishes it to the call's own thread only.
+        self.call.store(call.call.cast_mut(), Ordering::Relaxed);
+        Some(round)
+    }
+
+    /// Says that no ticket of a call is left, where it has the post: the next caller need not look.
+    pub(crate) fn close(&self, call: &CallRef) {
+        // Relaxed: while its frame lives, no other call has this address, and what has it is this thread's.
+        if !ptr::eq(self.call.load(Ordering::Relaxed), call.call) {
+            return;
+        }
+        let open = Claimed(self.word.load(Ordering::Relaxed));
+        if open.state() != Claimed::OPEN {
+            return;
+        }
+        let closed = Claimed::new(open.round(), Claimed::CLOSED);
+        // [open] Release: all tickets were taken, or taken back, before the next round's stores.
+        // Where it fails, another caller has seen that none is left.
+        let _ = self.word.compare_exchange(open.0, closed.0, Ordering::Release, Ordering::Relaxed);
     }
 }
 
@@ -127,27 +208,28 @@ impl Post {
     ///
     /// `first` is the order of arrival of whoever takes the first ticket. The
     /// caller keeps the call's frame until all tickets are given up.
-    pub(crate) fn open(&self, call: CallRef, first: usize, tickets: Tickets) -> Option<Round> {
+    pub(crate) fn open(
+        &self,
+        claim: &Claim,
+        call: CallRef,
+        first: usize,
+        tickets: Tickets,
+    ) -> Option<Round> {
         let (required, optional) = (tickets.required as u64, tickets.optional as u64);
-        // Relaxed: the exchange looks again.
-        let free = Word(self.word.load(Ordering::Relaxed));
-        if !free.is_free() || required > MAX || optional > MAX {
+        if required > MAX || optional > MAX {
             return None;
         }
-        let round = (free.round() + 1) & (u64::MAX >> (2 * TICKETS));
-        let claimed = Word::new(round, 0, CLAIMED);
-        // [open] Acquire: this round's stores come after those of the last.
-        let claim =
-            self.word.compare_exchange(free.0, claimed.0, Ordering::Acquire, Ordering::Relaxed);
-        claim.ok()?;
-        // [call] Release: a helper that reads one of these already sees the claim,
-        // so its exchange for a ticket of an earlier round fails.
+        let round = claim.claim(self, &call)?;
+        // [call] Release: a helper that reads one of these sees that the last
+        // round had no tickets left, so its exchange for one of them fails.
         self.call.store(call.call.cast_mut(), Ordering::Release);
-        self.work.store(call.work.cast_mut(), Ordering::Release);
+        self.share.store(call.share.cast_mut(), Ordering::Release);
         self.run.store(call.run as *mut (), Ordering::Release);
         self.last.store(first + tickets.total() - 1, Ordering::Release);
         // [open] Release: publishes the call to the helpers that see the tickets.
         self.word.store(Word::new(round, required, optional).0, Ordering::Release);
+        // [open] Release: whoever sees that the round is open sees its tickets.
+        claim.word.store(Claimed::new(round, Claimed::OPEN).0, Ordering::Release);
         Some(round)
     }
 
@@ -165,7 +247,7 @@ impl Post {
             }
             // [call] Acquire: where this is of a later round, the exchange fails.
             let call = self.call.load(Ordering::Acquire);
-            let work = self.work.load(Ordering::Acquire);
+            let share = self.share.load(Ordering::Acquire);
             let run = self.run.load(Ordering::Acquire);
             let last_order = self.last.load(Ordering::Acquire);
             let one = if tickets.required > 0 { 1 << TICKETS } else { 1 };
@@ -178,11 +260,14 @@ impl Post {
             );
             if taken.is_ok() {
                 // SAFETY: the round is open, so this is what its caller has stored.
-                let run =
-                    unsafe { std::mem::transmute::<*mut (), unsafe fn(*const (), Arrival)>(run) };
+                let run = unsafe { std::mem::transmute::<*mut (), Run>(run) };
                 // Tickets that were withdrawn leave a gap, and no number twice.
                 let order = last_order + 1 - tickets.total();
-                return Some((Part { call: CallRef { call, work, run }, order }, word.round()));
+                let more = tickets.total() > 1;
+                return Some((
+                    Part { call: CallRef { call, share, run }, order, more },
+                    word.round(),
+                ));
             }
         }
     }

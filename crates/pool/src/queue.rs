@@ -11,6 +11,7 @@
 //! kept, each from the oldest to the newest.
 
 use std::cell::{Cell, OnceCell};
+use std::mem::MaybeUninit;
 
 use crate::activity::Activity;
 use crate::deque::Deque;
@@ -53,18 +54,29 @@ pub(crate) struct Queue<'p> {
 }
 
 /// The last jobs that were kept, by the number of their join.
-struct Ring([Cell<Option<JobRef>>; KEPT]);
-
-impl Default for Ring {
-    fn default() -> Self {
-        Self([const { Cell::new(None) }; KEPT])
-    }
-}
+///
+/// Invariant: the places of joins that are kept have their jobs; the others
+/// have anything, so that a guest is made without writing to them.
+struct Ring([Cell<MaybeUninit<JobRef>>; KEPT]);
 
 impl Ring {
+    fn new() -> Self {
+        Self([const { Cell::new(MaybeUninit::uninit()) }; KEPT])
+    }
+
     #[inline]
-    fn place(&self, join: usize) -> &Cell<Option<JobRef>> {
-        &self.0[join % KEPT]
+    fn put(&self, join: usize, job: JobRef) {
+        self.0[join % KEPT].set(MaybeUninit::new(job));
+    }
+
+    /// Copies the job of a join.
+    ///
+    /// # Safety
+    ///
+    /// - `[kept]` The join's job is kept.
+    unsafe fn job(&self, join: usize) -> JobRef {
+        // SAFETY: [kept], and the invariant.
+        unsafe { self.0[join % KEPT].get().assume_init() }
     }
 }
 
@@ -82,7 +94,7 @@ impl<'p> Queue<'p> {
     /// Makes one for a worker of a node that is as busy as this.
     pub(crate) fn new(activity: &'p Activity, shown: Option<Deque>) -> Self {
         Self {
-            kept: Ring::default(),
+            kept: Ring::new(),
             shown_joins: Cell::new(0),
             joins: Cell::new(0),
             floor: Cell::new(0),
@@ -104,7 +116,7 @@ impl<'p> Queue<'p> {
     #[inline]
     pub(crate) fn keep(&self, job: JobRef) {
         let joins = self.joins.get();
-        self.kept.place(joins).set(Some(job));
+        self.kept.put(joins, job);
         self.joins.set(joins + 1);
         self.watch();
     }
@@ -178,10 +190,11 @@ impl<'p> Queue<'p> {
         if join >= self.joins.get() {
             return false;
         }
-        let job = self.kept.place(join).take();
+        // SAFETY: [kept] the join is none of the shown ones, and no more than
+        // the ring has room for are kept.
+        let job = unsafe { self.kept.job(join) };
         self.shown_joins.set(join + 1);
         self.set_limits();
-        let job = job.expect("a join that is not shown has its job in the ring");
         self.show(job, borrow);
         true
     }

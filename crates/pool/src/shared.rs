@@ -18,7 +18,7 @@ use crate::helper::Helper;
 use crate::node_counter;
 use crate::origin::{JobId, Origin};
 use crate::panic::{Payload, catch, discard};
-use crate::post::{Part, Post, Tickets};
+use crate::post::{Claim, Part, Post, Tickets};
 use crate::shutdown::Shutdown;
 use crate::sleep::{Searching, Sleep};
 use crate::steal::{nearest_by_cpu, rotated, victim_order};
@@ -65,6 +65,7 @@ pub(crate) struct PoolNode {
 pub(crate) struct NodeWork {
     pub(crate) activity: CachePadded<Activity>,
     pub(crate) front: CachePadded<Front>,
+    callers: CachePadded<Callers>,
     board: CachePadded<Board>,
     injector: CachePadded<Injector>,
     guests: CachePadded<Guests>,
@@ -77,6 +78,12 @@ pub(crate) struct NodeWork {
 pub(crate) struct Front {
     pub(crate) post: Post,
     pub(crate) sleep: Sleep,
+}
+
+/// What callers write, and helpers seldom look at.
+#[derive(Debug, Default)]
+struct Callers {
+    claim: Claim,
     /// How many helpers the last call wants woken, beyond those that were.
     unsummoned: AtomicUsize,
     /// How many calls have asked the node.
@@ -291,7 +298,8 @@ impl Shared {
     /// enough: whoever does not sleep now sees the call before it does.
     fn wake_for_required(&self, node: usize, coming: Coming) {
         let work = &self.nodes[node].work;
-        let Front { sleep, summoned, wakened, .. } = &*work.front;
+        let sleep = &work.front.sleep;
+        let Callers { summoned, wakened, .. } = &*work.callers;
         let required = work.tickets().required;
         let coming = match coming {
             Coming::WhoSearch => sleep.searching(),
@@ -319,7 +327,7 @@ impl Shared {
     ) {
         let caller = self.place_in_node(node, worker.helper);
         let work = &self.nodes[node].work;
-        match work.front.post.open(call, first, tickets) {
+        match work.front.post.open(&work.callers.claim, call, first, tickets) {
             // The caller is no helper of its own call.
             Some(round) if caller.is_some() => worker.round.set(round),
             Some(_) => {}
@@ -335,11 +343,12 @@ impl Shared {
     ///
     /// Those that search see it by themselves.
     pub(crate) fn summon(&self, node: usize, tickets: Tickets) {
-        let Front { sleep, unsummoned, summoned, .. } = &*self.nodes[node].work.front;
+        let NodeWork { front, callers, .. } = &**self.nodes[node].work;
+        let Callers { unsummoned, summoned, .. } = &**callers;
         // Relaxed: the fence that follows orders it before the look at who searches.
         summoned.fetch_add(1, Ordering::Relaxed);
         Sleep::look();
-        let missing = tickets.total().saturating_sub(sleep.searching());
+        let missing = tickets.total().saturating_sub(front.sleep.searching());
         if missing > 0 {
             // Relaxed: a hint. Where it is lost, the last to search wakes all.
             unsummoned.store(missing, Ordering::Relaxed);
@@ -354,9 +363,9 @@ impl Shared {
         const AT_ONCE: usize = 2;
         let work = &self.nodes[node].work;
         // Relaxed: see `summon`.
-        let missing = work.front.unsummoned.load(Ordering::Relaxed);
+        let missing = work.callers.unsummoned.load(Ordering::Relaxed);
         let wanted = missing.min(AT_ONCE);
-        work.front.unsummoned.store(missing - wanted, Ordering::Relaxed);
+        work.callers.unsummoned.store(missing - wanted, Ordering::Relaxed);
         if work.front.sleep.wake(wanted) < wanted && work.tickets().required > 0 {
             self.unpark_waiting(node);
         }
@@ -367,6 +376,11 @@ impl Shared {
     /// For those that run, it is one needless look the next time they park.
     fn unpark_waiting(&self, node: usize) {
         self.threads[self.nodes[node].helpers.clone()].iter().for_each(Thread::unpark);
+    }
+
+    /// Leaves the node's post to the next call, where this one has it. No ticket of it is left.
+    pub(crate) fn close(&self, node: usize, call: &CallRef) {
+        self.nodes[node].work.callers.claim.close(call);
     }
 
     /// Takes back the tickets of a call that nobody has taken and nobody must; returns how many.
@@ -391,7 +405,7 @@ impl Shared {
         };
         self.work[helper].tally.call();
         // Relaxed: a hint; see `summon`.
-        if node.work.front.unsummoned.load(Ordering::Relaxed) > 0 {
+        if part.more && node.work.callers.unsummoned.load(Ordering::Relaxed) > 0 {
             Sleep::look();
             self.summon_more(worker.node);
         }
@@ -525,6 +539,7 @@ impl NodeWork {
         Self {
             activity: Activity::new(helpers, capacity).into(),
             front: CachePadded::default(),
+            callers: CachePadded::default(),
             board: CachePadded::default(),
             injector: CachePadded::default(),
             guests: CachePadded::default(),

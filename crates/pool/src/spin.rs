@@ -50,7 +50,7 @@ impl Spin {
 
     /// Whether it is the turn of what need not be looked at each time.
     pub(crate) fn is_round(&self) -> bool {
-        self.looks % 16 == 0
+        self.looks % 16 == 4 || self.budget.is_zero()
     }
 
     #[inline(never)]

@@ -4,7 +4,7 @@ use std::fmt;
 
 use firsttouch_topology::{NodeId, affinity};
 
-use crate::call::{Arrival, Call, CallRef};
+use crate::call::{Call, CallRef, Share};
 use crate::completion::Remaining;
 use crate::helper::Helper;
 use crate::panic::catch;
@@ -154,20 +154,20 @@ pub(crate) struct Ask {
     pub(crate) tickets: Tickets,
 }
 
-/// Runs `own` on the caller and `work` on the helpers that come; returns how many took part, the caller included.
+/// Runs `own` on the caller and `share` on the helpers that come; returns how many took part, the caller included.
 ///
-/// Returns, or resumes the first panic, when nobody runs `work` any more.
+/// Returns, or resumes the first panic, when nobody runs `share` any more.
 pub(crate) fn fork(
     worker: &Worker<'_>,
     asks: impl Iterator<Item = Ask> + Clone,
-    work: &(impl Fn(Arrival) + Sync),
+    share: &impl Share,
     own: impl FnOnce(),
 ) -> usize {
     let shared = worker.shared();
     let asks = asks.filter(|ask| ask.tickets.total() > 0);
     let invited: usize = asks.clone().map(|ask| ask.tickets.total()).sum();
     let call = Call::new(invited);
-    let reference = CallRef::new(&call, work);
+    let reference = CallRef::new(&call, share);
     // A scope further down this stack must not push on the deque meanwhile.
     let _frame = worker.enter(crate::worker::NO_SCOPE);
     let mut first = 1;
@@ -183,9 +183,13 @@ pub(crate) fn fork(
     if let Err(payload) = catch(own) {
         call.keep_panic(payload);
     }
-    let withdrawn: usize = asks.map(|ask| shared.withdraw(ask.node, &reference)).sum();
-    if call.parts.owner_done(1 + withdrawn) == Remaining::Others {
-        wait(worker, call.parts.done(), || false);
+    let withdrawable = asks.clone().filter(|ask| ask.tickets.optional > 0);
+    let withdrawn: usize = withdrawable.map(|ask| shared.withdraw(ask.node, &reference)).sum();
+    if withdrawn < invited && call.give_up(withdrawn) == Remaining::Others {
+        wait(worker, call.done(), || false);
+    }
+    for Ask { node, .. } in asks {
+        shared.close(node, &reference);
     }
     call.resume_panic();
     1 + invited - withdrawn

@@ -306,7 +306,7 @@ impl<'p> Worker<'p> {
         // SAFETY: [taken] nothing is promised of null.
         let _foreign = unsafe { self.enter_foreign(ptr::null()) };
         // SAFETY: [part] it was accepted.
-        unsafe { part.take(helper) };
+        unsafe { part.take(self.shared, helper, || ()) };
         true
     }
 }
