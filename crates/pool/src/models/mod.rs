@@ -5,10 +5,31 @@
 //! weakenings that these models were seen to catch.
 
 mod completion;
+mod origin;
 mod pool;
 mod post;
 mod shutdown;
 mod sleep;
+
+use std::sync::{Arc, LazyLock};
+
+use firsttouch_topology::Topology;
+
+use crate::call::{Arrival, Share};
+use crate::shared::Shared;
+
+static TOPOLOGY: LazyLock<Arc<Topology>> = LazyLock::new(|| {
+    Arc::new(Topology::synthetic("node:2 core:256 pu:1").expect("it is in the grammar"))
+});
+
+/// What each member of a call runs in a model.
+struct Each<F>(F);
+
+impl<F: Fn(Arrival) + Sync> Share for Each<F> {
+    fn run(&self, _: &Shared, arrival: Arrival) {
+        (self.0)(arrival);
+    }
+}
 
 /// Tries every order of steps with at most two preemptions, or as many as `LOOM_MAX_PREEMPTIONS` says.
 fn check(model: impl Fn() + Send + Sync + 'static) {

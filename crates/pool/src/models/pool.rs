@@ -3,15 +3,15 @@
 //! loom does not see into the deques, so these find errors in what surrounds
 //! them; the orderings are checked in the smaller models.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 use std::time::Duration;
 
-use firsttouch_topology::{NodeId, Topology};
+use firsttouch_topology::NodeId;
 use loom::cell::UnsafeCell;
 use loom::sync::{Condvar, Mutex};
 use loom::thread::{self, JoinHandle};
 
-use super::check_within;
+use super::{Each, TOPOLOGY, check_within};
 use crate::current::enter;
 use crate::deque::Deque;
 use crate::helper::{self, Helper};
@@ -23,10 +23,6 @@ use crate::sync::Thread;
 use crate::task;
 use crate::team::{Ask, fork};
 use crate::worker::Worker;
-
-static TOPOLOGY: LazyLock<Arc<Topology>> = LazyLock::new(|| {
-    Arc::new(Topology::synthetic("node:2 core:256 pu:1").expect("it is in the grammar"))
-});
 
 /// Helpers that run as they do in a pool.
 struct Model {
@@ -82,7 +78,7 @@ impl Model {
             };
             let asks = std::iter::once(Ask { node: 0, tickets: Tickets { required, optional } });
             let own = crate::call::Arrival { order: 0, helper: None };
-            let members = fork(worker, asks, &work, || work(own));
+            let members = fork(worker, asks, &Each(work), || work(own));
             // SAFETY: loom checks that every member's writes are visible and over.
             let came = came.get().iter().filter(|came| came.with(|came| unsafe { *came }));
             assert_eq!(came.count(), members);
@@ -244,18 +240,16 @@ fn a_helper_that_waits_serves_a_call_that_requires_it() {
                 let required = shared.others_on_node(0, worker.helper);
                 let asks =
                     std::iter::once(Ask { node: 0, tickets: Tickets { required, optional: 0 } });
-                fork(worker, asks, &|_| (), || ())
-            })
+                assert_eq!(fork(worker, asks, &Each(|_| ()), || ()), 1 + required);
+            });
         };
         enter(shared, |worker| {
-            // A helper runs the task, the other steals the second half, and
-            // the first then waits for a call that requires the first.
+            // A helper runs the task; the other, or the scope's owner, takes the
+            // second half, and the first then waits for a call that requires it.
             task::scope(worker, |scope| {
                 scope.spawn(|_| {
                     task_started.happens();
-                    let halves =
-                        enter(shared, |worker| task::join(worker, || half_stolen.wait(), all));
-                    assert_eq!(halves, ((), 2));
+                    enter(shared, |worker| task::join(worker, || half_stolen.wait(), all));
                 });
                 task_started.wait();
             });
@@ -276,7 +270,7 @@ fn a_helper_woken_for_a_job_that_takes_an_invitation_instead_wakes_another() {
         enter(&model.shared, |worker| {
             // The first node's helper waits in the call for the job, so only
             // the other node's helper can run it.
-            let work = |_| ran.wait();
+            let work = Each(|_| ran.wait());
             let asks =
                 std::iter::once(Ask { node: 0, tickets: Tickets { required: 1, optional: 0 } });
             fork(worker, asks, &work, job);

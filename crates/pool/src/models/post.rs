@@ -1,42 +1,56 @@
 //! Post: a ticket is taken once, and only with the call it is for.
 
+use std::time::Duration;
+
 use loom::sync::Arc;
 use loom::thread;
 
-use super::check;
+use super::{Each, TOPOLOGY, check};
 use crate::board::Looking;
 use crate::call::{Arrival, Call, CallRef};
-use crate::post::{Post, Tickets};
+use crate::post::{Claim, Post, Tickets};
+use crate::shared::Shared;
 
 fn tickets(required: usize, optional: usize) -> Tickets {
     Tickets { required, optional }
 }
 
-#[test]
-fn a_ticket_of_one_round_is_not_taken_with_the_call_of_the_next() {
-    check(|| {
-        let post = Arc::new(Post::default());
+/// What callers and helpers of a node share, without helpers.
+fn front() -> Arc<(Post, Claim, Shared)> {
+    let nobody = Shared::new(TOPOLOGY.clone(), Vec::new(), Duration::ZERO, None);
+    Arc::new((Post::default(), Claim::default(), nobody))
+}
+
+/// Opens two calls one after the other, and takes back what a helper does not take meanwhile.
+fn two_rounds(closes: bool) {
+    check(move || {
+        let front = front();
         let calls = Arc::new([Call::new(1), Call::new(1)]);
         let helper = thread::spawn({
-            let (post, calls) = (Arc::clone(&post), Arc::clone(&calls));
+            let (front, calls) = (Arc::clone(&front), Arc::clone(&calls));
             move || {
+                let (post, _, shared) = &*front;
                 let (part, round) = post.accept(0, Looking::ForAny)?;
-                // The round, the call and its closure belong together.
+                // The round, the call and what it runs belong together.
                 let place = calls.iter().position(|call| std::ptr::eq(call, part.call.call));
                 assert_eq!(place.map(|place| place as u64 + 1), Some(round));
                 assert_eq!(part.order, 1);
                 // SAFETY: [part] it was accepted.
-                unsafe { part.take(0) };
+                unsafe { part.take(shared, 0, || ()) };
                 Some(round)
             }
         });
-        let works = [|arrival: Arrival| assert_eq!(arrival.helper, Some(0)); 2];
+        let (post, claim, _) = &*front;
+        let works = [(); 2].map(|()| Each(|arrival: Arrival| assert_eq!(arrival.helper, Some(0))));
         let mut withdrawn = [0; 2];
         for place in [0, 1] {
             let call = CallRef::new(&calls[place], &works[place]);
-            let round = post.open(call, 1, tickets(0, 1));
+            let round = post.open(claim, call, 1, tickets(0, 1));
             assert_eq!(round, Some(place as u64 + 1), "nobody else has a call open");
             withdrawn[place] = post.withdraw(&call);
+            if closes {
+                claim.close(&call);
+            }
         }
         let came = helper.join().expect("the helper ends");
         for (place, withdrawn) in withdrawn.into_iter().enumerate() {
@@ -46,17 +60,29 @@ fn a_ticket_of_one_round_is_not_taken_with_the_call_of_the_next() {
 }
 
 #[test]
+fn a_ticket_of_one_round_is_not_taken_with_the_call_of_the_next() {
+    two_rounds(true);
+}
+
+#[test]
+fn a_round_whose_tickets_are_gone_is_followed_by_the_next_though_its_caller_has_not_closed_it() {
+    two_rounds(false);
+}
+
+#[test]
 fn two_callers_do_not_open_the_same_round() {
     check(|| {
-        let post = Arc::new(Post::default());
+        let front = front();
         let open = || {
-            let post = Arc::clone(&post);
+            let front = Arc::clone(&front);
             move || {
+                let (post, claim, _) = &*front;
                 let call = Call::new(1);
-                let work = |_: Arrival| ();
+                let work = Each(|_: Arrival| ());
                 let call = CallRef::new(&call, &work);
-                let round = post.open(call, 1, tickets(0, 1))?;
+                let round = post.open(claim, call, 1, tickets(0, 1))?;
                 assert_eq!(post.withdraw(&call), 1, "nobody takes its ticket");
+                claim.close(&call);
                 Some(round)
             }
         };
