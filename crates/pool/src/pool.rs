@@ -198,7 +198,7 @@ impl Pool {
                 Ask { node, tickets: Tickets { required, optional: 0 } }
             });
             let share = CachePadded::new(Broadcast { results, f });
-            fork(worker, asks, &*share, || {
+            fork(worker, asks, false, &*share, || {
                 if let Some(helper) = worker.helper {
                     share.run_as(&self.shared, helper, true);
                 }
@@ -315,7 +315,8 @@ impl Pool {
     /// When the caller's own call of `f` returns, invitations that no helper
     /// has accepted are withdrawn; required helpers are waited for. So `f`
     /// takes pieces of work from a place that all members share until there
-    /// are none, and helpers that sleep cost the caller little.
+    /// are none. Helpers that sleep cost the caller a wake-up for two of each
+    /// node, or none at all with [`Team::wake_late`].
     ///
     /// # Panics
     ///
@@ -341,8 +342,13 @@ impl Pool {
         let share = CachePadded::new(MemberShare(f));
         enter(&self.shared, |worker| {
             let _kept = team.keep_caller_of(worker);
-            let own = || share.run(&self.shared, Arrival { order: 0, helper: worker.helper });
-            fork(worker, team.asks(worker), &*share, own)
+            let wake = || team.wake(worker);
+            let own = || {
+                let member = Member::new(&self.shared, 0, worker.helper, true);
+                let member = if team.wakes_late() { member.waking(&wake) } else { member };
+                (share.0)(&member);
+            };
+            fork(worker, team.asks(worker), team.wakes_late(), &*share, own)
         })
     }
 }
@@ -352,7 +358,7 @@ struct MemberShare<F>(F);
 
 impl<F: Fn(&Member<'_>) + Sync> Share for MemberShare<F> {
     fn run(&self, shared: &Shared, Arrival { order, helper }: Arrival) {
-        (self.0)(&Member::new(shared, order, helper, order == 0));
+        (self.0)(&Member::new(shared, order, helper, false));
     }
 }
 

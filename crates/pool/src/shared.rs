@@ -356,6 +356,15 @@ impl Shared {
         }
     }
 
+    /// As [`Shared::summon`], for a call that has been open for a while and may have fewer tickets left.
+    pub(crate) fn summon_late(&self, node: usize, tickets: Tickets) {
+        let left = self.nodes[node].work.tickets().total();
+        let optional = tickets.total().min(left);
+        if optional > 0 {
+            self.summon(node, Tickets { required: 0, optional });
+        }
+    }
+
     /// Wakes some of the helpers that a call still wants; each that comes wakes more.
     ///
     /// After [`Sleep::look`].

@@ -39,6 +39,7 @@ pub struct Team {
     /// Invariant: no node twice.
     nodes: Vec<Wanted>,
     keep: Keep,
+    wakes_late: bool,
 }
 
 /// Where a caller from outside is kept during the call.
@@ -84,6 +85,36 @@ impl Team {
     pub fn require(mut self, node: NodeId, helpers: usize) -> Self {
         let wanted = self.wanted(node);
         wanted.required = wanted.required.saturating_add(helpers);
+        self
+    }
+
+    /// Leaves invited helpers that sleep asleep until the caller's member calls [`Member::wake`]. Default: they are woken first.
+    ///
+    /// To wake a helper costs the caller some microseconds, which a short call
+    /// is better without. Helpers that are awake come as ever, and those that
+    /// are required are woken.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::atomic::{AtomicUsize, Ordering};
+    /// use std::time::{Duration, Instant};
+    /// use firsttouch_pool::{Pool, Team};
+    ///
+    /// let pool = Pool::new()?;
+    /// let (next, began) = (AtomicUsize::new(0), Instant::now());
+    /// let team = Team::new().invite(pool.helpers()[0].node, 1).wake_late();
+    /// pool.run(&team, |member| {
+    ///     while next.fetch_add(1, Ordering::Relaxed) < 1_000 {
+    ///         if began.elapsed() > Duration::from_micros(20) {
+    ///             member.wake();
+    ///         }
+    ///     }
+    /// });
+    /// # Ok::<(), firsttouch_pool::PoolError>(())
+    /// ```
+    pub fn wake_late(mut self) -> Self {
+        self.wakes_late = true;
         self
     }
 
@@ -144,6 +175,18 @@ impl Team {
             Some(Ask { node, tickets: Tickets { required, optional } })
         })
     }
+
+    /// Whether helpers that need not come are woken only when the caller says so.
+    pub(crate) fn wakes_late(&self) -> bool {
+        self.wakes_late
+    }
+
+    /// Wakes helpers for the tickets that are left of a call that has been open since.
+    pub(crate) fn wake(&self, worker: &Worker<'_>) {
+        for Ask { node, tickets } in self.asks(worker) {
+            worker.shared().summon_late(node, tickets);
+        }
+    }
 }
 
 /// What a call asks of one of the pool's nodes.
@@ -160,6 +203,7 @@ pub(crate) struct Ask {
 pub(crate) fn fork(
     worker: &Worker<'_>,
     asks: impl Iterator<Item = Ask> + Clone,
+    wakes_late: bool,
     share: &impl Share,
     own: impl FnOnce(),
 ) -> usize {
@@ -176,7 +220,11 @@ pub(crate) fn fork(
         first += tickets.total();
     }
     for Ask { node, tickets } in asks.clone() {
-        shared.summon(node, tickets);
+        let optional = if wakes_late { 0 } else { tickets.optional };
+        let tickets = Tickets { optional, ..tickets };
+        if tickets.total() > 0 {
+            shared.summon(node, tickets);
+        }
     }
     // Nothing between the first invitation and the end of the wait can
     // unwind: the helpers use this frame.
@@ -201,6 +249,8 @@ pub struct Member<'a> {
     shared: &'a Shared,
     helper: Option<usize>,
     is_caller: bool,
+    /// Wakes the helpers of a call that wakes them late; only its caller has it.
+    wake: Option<&'a dyn Fn()>,
 }
 
 impl<'a> Member<'a> {
@@ -210,7 +260,22 @@ impl<'a> Member<'a> {
         helper: Option<usize>,
         is_caller: bool,
     ) -> Self {
-        Self { index, shared, helper, is_caller }
+        Self { index, shared, helper, is_caller, wake: None }
+    }
+
+    /// The caller's member of a call whose helpers it may wake.
+    pub(crate) fn waking(self, wake: &'a dyn Fn()) -> Self {
+        Self { wake: Some(wake), ..self }
+    }
+
+    /// Wakes helpers for a call that [wakes late](Team::wake_late): as many as are still invited.
+    ///
+    /// Does nothing on other members, or in other calls. Once is enough; each
+    /// time costs as much as what it wakes.
+    pub fn wake(&self) {
+        if let Some(wake) = self.wake {
+            wake();
+        }
     }
 
     /// Returns the member's number: 0 for the caller, and for helpers one from 1 to as many as were asked, none twice.

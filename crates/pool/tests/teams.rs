@@ -6,10 +6,34 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Barrier, Mutex, mpsc};
 use std::thread;
+use std::time::Duration;
 
 use common::{pool_of, pool_on, watched};
-use firsttouch_pool::Team;
+use firsttouch_pool::{Pool, Team};
 use firsttouch_topology::{NodeId, affinity};
+
+#[test]
+fn helpers_that_sleep_come_to_a_late_call_when_its_caller_wakes_them() {
+    watched("helpers_that_sleep_come_to_a_late_call_when_its_caller_wakes_them", || {
+        // They sleep as soon as they have nothing to do, and nothing else wakes them.
+        let pool = Pool::builder().spin(Duration::ZERO).build().expect("a pool");
+        let (node, helpers) = pool.nodes().next().expect("it has a node");
+        let came = AtomicUsize::new(0);
+        let team = Team::new().invite(node, helpers).wake_late();
+        let members = pool.run(&team, |member| {
+            if !member.is_caller() {
+                came.fetch_add(1, Relaxed);
+                // No caller's: it wakes nobody.
+                return member.wake();
+            }
+            while came.load(Relaxed) == 0 {
+                member.wake();
+                thread::yield_now();
+            }
+        });
+        assert_eq!(members, 1 + came.into_inner());
+    });
+}
 
 #[test]
 fn an_empty_team_is_the_caller_alone() {

@@ -78,7 +78,7 @@ impl Model {
             };
             let asks = std::iter::once(Ask { node: 0, tickets: Tickets { required, optional } });
             let own = crate::call::Arrival { order: 0, helper: None };
-            let members = fork(worker, asks, &Each(work), || work(own));
+            let members = fork(worker, asks, false, &Each(work), || work(own));
             // SAFETY: loom checks that every member's writes are visible and over.
             let came = came.get().iter().filter(|came| came.with(|came| unsafe { *came }));
             assert_eq!(came.count(), members);
@@ -240,7 +240,7 @@ fn a_helper_that_waits_serves_a_call_that_requires_it() {
                 let required = shared.others_on_node(0, worker.helper);
                 let asks =
                     std::iter::once(Ask { node: 0, tickets: Tickets { required, optional: 0 } });
-                assert_eq!(fork(worker, asks, &Each(|_| ()), || ()), 1 + required);
+                assert_eq!(fork(worker, asks, false, &Each(|_| ()), || ()), 1 + required);
             });
         };
         enter(shared, |worker| {
@@ -273,7 +273,7 @@ fn a_helper_woken_for_a_job_that_takes_an_invitation_instead_wakes_another() {
             let work = Each(|_| ran.wait());
             let asks =
                 std::iter::once(Ask { node: 0, tickets: Tickets { required: 1, optional: 0 } });
-            fork(worker, asks, &work, job);
+            fork(worker, asks, false, &work, job);
         });
         model.shut_down();
     });
