@@ -342,13 +342,11 @@ impl Pool {
         let share = CachePadded::new(MemberShare(f));
         enter(&self.shared, |worker| {
             let _kept = team.keep_caller_of(worker);
-            let wake = || team.wake(worker);
             let own = || {
-                let member = Member::new(&self.shared, 0, worker.helper, true);
-                let member = if team.wakes_late() { member.waking(&wake) } else { member };
-                (share.0)(&member);
+                (share.0)(&Member::new(&self.shared, 0, worker.helper, true).waking(team));
             };
-            fork(worker, team.asks(worker), team.wakes_late(), &*share, own)
+            let asks = team.asks(&self.shared, worker.helper);
+            fork(worker, asks, team.wakes_late(), &*share, own)
         })
     }
 }

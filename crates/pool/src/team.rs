@@ -164,12 +164,12 @@ impl Team {
     /// Returns what the team asks of the pool's nodes, no more than they have.
     pub(crate) fn asks<'t>(
         &'t self,
-        worker: &'t Worker<'t>,
+        shared: &'t Shared,
+        caller: Option<usize>,
     ) -> impl Iterator<Item = Ask> + Clone + 't {
         self.nodes.iter().filter_map(move |wanted| {
-            let shared = worker.shared();
             let node = shared.nodes.iter().position(|node| node.id == wanted.node)?;
-            let there = shared.others_on_node(node, worker.helper);
+            let there = shared.others_on_node(node, caller);
             let required = wanted.required.min(there);
             let optional = wanted.invited.min(there - required);
             Some(Ask { node, tickets: Tickets { required, optional } })
@@ -179,13 +179,6 @@ impl Team {
     /// Whether helpers that need not come are woken only when the caller says so.
     pub(crate) fn wakes_late(&self) -> bool {
         self.wakes_late
-    }
-
-    /// Wakes helpers for the tickets that are left of a call that has been open since.
-    pub(crate) fn wake(&self, worker: &Worker<'_>) {
-        for Ask { node, tickets } in self.asks(worker) {
-            worker.shared().summon_late(node, tickets);
-        }
     }
 }
 
@@ -249,8 +242,8 @@ pub struct Member<'a> {
     shared: &'a Shared,
     helper: Option<usize>,
     is_caller: bool,
-    /// Wakes the helpers of a call that wakes them late; only its caller has it.
-    wake: Option<&'a dyn Fn()>,
+    /// The team of a call that wakes late; only its caller has it.
+    late: Option<&'a Team>,
 }
 
 impl<'a> Member<'a> {
@@ -260,12 +253,12 @@ impl<'a> Member<'a> {
         helper: Option<usize>,
         is_caller: bool,
     ) -> Self {
-        Self { index, shared, helper, is_caller, wake: None }
+        Self { index, shared, helper, is_caller, late: None }
     }
 
-    /// The caller's member of a call whose helpers it may wake.
-    pub(crate) fn waking(self, wake: &'a dyn Fn()) -> Self {
-        Self { wake: Some(wake), ..self }
+    /// The caller's member of a call of this team.
+    pub(crate) fn waking(self, team: &'a Team) -> Self {
+        Self { late: team.wakes_late.then_some(team), ..self }
     }
 
     /// Wakes helpers for a call that [wakes late](Team::wake_late): as many as are still invited.
@@ -273,8 +266,9 @@ impl<'a> Member<'a> {
     /// Does nothing on other members, or in other calls. Once is enough; each
     /// time costs as much as what it wakes.
     pub fn wake(&self) {
-        if let Some(wake) = self.wake {
-            wake();
+        let Some(team) = self.late else { return };
+        for Ask { node, tickets } in team.asks(self.shared, self.helper) {
+            self.shared.summon_late(node, tickets);
         }
     }
 
