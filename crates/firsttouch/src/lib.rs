@@ -129,13 +129,16 @@ pub use firsttouch_topology as topology;
 
 pub use firsttouch_job::{
     Binding, Chunk, InitPages, InitReport, Job, JobError, JobReport, Location, Loop, NodeReport,
-    PageInit, Placement, Plan, PlanError, PolicyUse, Schedule, Steal, for_each_chunk,
-    for_each_chunk_mut, for_each_index, for_each_mut, reduce, reduce_deterministic,
+    PageInit, Placement, Plan, PlanError, PolicyUse, Schedule, for_each_chunk, for_each_chunk_mut,
+    for_each_index, for_each_mut, reduce, reduce_deterministic,
 };
 pub use firsttouch_memory::{
     HugePageSize, MemoryError, PageSize, Pod, Policy, Region, RegionBuilder, Residency,
 };
-pub use firsttouch_pool::{Helper, Member, Pin, Pinned, Pool, PoolBuilder, PoolError, Scope, Team};
+pub use firsttouch_pool::{
+    Helper, Member, NoSuchNode, Pin, Pinned, Pool, PoolBuilder, PoolError, Scope, ScopeOptions,
+    Steal, Team,
+};
 pub use firsttouch_topology::{CpuId, CpuSet, NodeId, NodeSet, Topology, TopologyError};
 
 /// Compiles and runs the README's example.

@@ -95,7 +95,7 @@ impl<'r> PageInit<'r> {
         let job = Job::new(0, region.len())
             .align(page_bytes)
             .min_chunk(MIN_CHUNK.max(page_bytes))
-            .steal(Steal::Never);
+            .steal(Steal::Node);
         Self {
             region,
             placement: Placement::default(),
@@ -135,7 +135,7 @@ impl<'r> PageInit<'r> {
         self
     }
 
-    /// Sets whether threads take chunks of other nodes. Default: [`Steal::Never`], so that each page is cleared from nearby.
+    /// Sets whether threads take chunks of other nodes. Default: [`Steal::Node`], so that each page is cleared from nearby.
     pub fn steal(mut self, steal: Steal) -> Self {
         self.job = self.job.steal(steal);
         self

@@ -125,7 +125,19 @@ impl Job {
         self
     }
 
-    /// Sets whether threads take chunks of other nodes. Default: [`Steal::Anywhere`].
+    /// Sets whose threads may run the chunks of a node. Default: [`Steal::Anywhere`].
+    ///
+    /// - [`Steal::Anywhere`]: all threads, each its own node's chunks first, then those of the nearest
+    ///   node that has some. The caller never waits for a helper that has not started.
+    /// - [`Steal::Near`]: that node's threads, and those of the pool's nodes at the least distance from
+    ///   it beside these.
+    /// - [`Steal::Node`]: only that node's threads.
+    ///
+    /// A node without helpers is served by the nearest that has some. The caller counts as of the node
+    /// it is on, and returns when every part is done: where a part needs a helper and all that could
+    /// take it are busy with other work, that is a wait. Where the job has fewer threads than parts,
+    /// the nearest thread runs what would have none; where that is another node's, the report counts
+    /// it as not local.
     pub fn steal(mut self, steal: Steal) -> Self {
         self.options.steal = steal;
         self

@@ -57,10 +57,11 @@ mod testing;
 
 pub use chunk::Chunk;
 pub use error::JobError;
+pub use firsttouch_pool::Steal;
 pub use init::{Binding, InitPages, InitReport, PageInit, Placement, PolicyUse};
 pub use integer::Unsigned;
 pub use job::Job;
-pub use location::{Location, Steal};
+pub use location::Location;
 pub use loops::{
     Loop, for_each_chunk, for_each_chunk_mut, for_each_index, for_each_mut, reduce,
     reduce_deterministic,

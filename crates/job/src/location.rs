@@ -1,4 +1,4 @@
-//! Where the range of a job or loop lives, and who may run which part of it.
+//! Where the range of a job or loop lives.
 
 pub(crate) mod parts;
 
@@ -23,23 +23,4 @@ pub enum Location {
     /// A range worth fewer threads than the pool has nodes uses as many
     /// nodes as it is worth threads, the caller's own and those nearest to it.
     Spread,
-}
-
-/// Whether a thread whose own node has no chunk left takes another node's.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Steal {
-    /// Only a node's own threads run its chunks; the job waits for one to come.
-    ///
-    /// A node without helpers is served by the nearest node that has some. The
-    /// caller runs chunks of the node it is on, and returns when every part
-    /// is done: where a part needs a helper and all that could take it are
-    /// busy with other work, that is a wait.
-    ///
-    /// Where the job has fewer threads than parts, the nearest thread runs
-    /// what would have none, and the report counts that as not local.
-    Never,
-    /// Nearest node first; the caller never waits for a helper that has not started. (the default)
-    #[default]
-    Anywhere,
 }

@@ -128,7 +128,7 @@ impl Loop {
         self
     }
 
-    /// Sets whether threads take chunks of other nodes' parts. Default: [`Steal::Anywhere`].
+    /// Sets whose threads may run the chunks of a node's part, as [`Job::steal`](crate::Job::steal) does. Default: [`Steal::Anywhere`].
     pub fn steal(mut self, steal: Steal) -> Self {
         self.options.steal = steal;
         self
@@ -141,7 +141,7 @@ impl Loop {
     /// clock between its chunks, and asks for help only where the time is over
     /// and chunks are left. So chunks should be shorter than the time; under
     /// [`Schedule::Static`] the first is a thread's whole part. A part that
-    /// only other nodes' threads may run ([`Steal::Never`]) waits as long.
+    /// only other nodes' threads may run ([`Loop::steal`]) waits as long.
     pub fn invite_after(mut self, time: Duration) -> Self {
         self.help.after = time;
         self

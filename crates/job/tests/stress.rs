@@ -48,7 +48,7 @@ fn options(numbers: &mut Numbers) -> Loop {
         _ => Schedule::Guided { min_chunk: 1 + numbers.below(9) },
     };
     let location = [Location::Anywhere, Location::Spread][numbers.below(2)].clone();
-    let steal = [Steal::Anywhere, Steal::Never][numbers.below(2)];
+    let steal = [Steal::Anywhere, Steal::Node][numbers.below(2)];
     let invite_after = Duration::from_nanos([0, 1, 2_000][numbers.below(3)]);
     Loop::new()
         .schedule(schedule)

@@ -17,6 +17,7 @@ use crate::pool::Pool;
 use crate::shared::{HelperWork, NodeWork, PanicHandler, Shared, Started};
 use crate::spin;
 use crate::spread::{one_per_core_first, spread};
+use crate::steal::Steal;
 use crate::storage::OwnPages;
 use crate::sync;
 use crate::worker::Worker;
@@ -55,6 +56,7 @@ pub struct PoolBuilder {
     thread_name: Box<dyn Fn(usize) -> String + Send + Sync>,
     stack_size: Option<usize>,
     spin: Duration,
+    steal: Steal,
     panic_handler: Option<PanicHandler>,
 }
 
@@ -69,6 +71,7 @@ impl PoolBuilder {
             thread_name: Box::new(|helper| format!("firsttouch-{helper}")),
             stack_size: None,
             spin: spin::DEFAULT,
+            steal: Steal::default(),
             panic_handler: None,
         }
     }
@@ -140,6 +143,25 @@ impl PoolBuilder {
         self
     }
 
+    /// Sets whose helpers may run what is queued on a node. Default: [`Steal::Anywhere`].
+    ///
+    /// A scope may let fewer run its tasks, and never more.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use firsttouch_pool::{Pool, Steal};
+    ///
+    /// let pool = Pool::builder().steal(Steal::Node).build()?;
+    /// assert_eq!(pool.join(|| 1, || 2), (1, 2));
+    /// assert!(pool.counters().iter().all(|counters| counters.remote_steals() == 0));
+    /// # Ok::<(), firsttouch_pool::PoolError>(())
+    /// ```
+    pub fn steal(mut self, steal: Steal) -> Self {
+        self.steal = steal;
+        self
+    }
+
     /// Sets what becomes of a panic in a closure of [`Pool::spawn`], for which no caller waits.
     ///
     /// The handler runs on the helper, which lives on; a panic in the handler
@@ -179,7 +201,15 @@ impl PoolBuilder {
             let name = names.into_iter().nth(helper).unwrap_or_default();
             return Err(PoolError::ThreadName { helper, name });
         }
-        let pool = start(topology, plans, names, self.stack_size, self.spin, self.panic_handler)?;
+        let pool = start(
+            topology,
+            plans,
+            names,
+            self.stack_size,
+            self.spin,
+            self.steal,
+            self.panic_handler,
+        )?;
         report(&pool, self.pin);
         Ok(pool)
     }
@@ -259,6 +289,7 @@ impl fmt::Debug for PoolBuilder {
             .field("pin", &self.pin)
             .field("stack_size", &self.stack_size)
             .field("spin", &self.spin)
+            .field("steal", &self.steal)
             .finish_non_exhaustive()
     }
 }
@@ -298,6 +329,7 @@ fn start(
     names: Vec<String>,
     stack_size: Option<usize>,
     spin: Duration,
+    steal: Steal,
     panic_handler: Option<PanicHandler>,
 ) -> Result<Pool, PoolError> {
     let wanted = plans.len();
@@ -327,7 +359,7 @@ fn start(
     let started = reports
         .into_iter()
         .map(|reported| reported.recv().expect("a helper reports before it can fail"));
-    let shared = Arc::new(Shared::new(topology, started.collect(), spin, panic_handler));
+    let shared = Arc::new(Shared::new(topology, started.collect(), spin, steal, panic_handler));
     for share in shares {
         share.send(Arc::clone(&shared)).expect("a helper waits for what it shares");
     }

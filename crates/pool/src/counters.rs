@@ -19,7 +19,14 @@ pub struct Counters {
     /// Parts in fork-join calls.
     pub calls: u64,
     /// Jobs taken from others, per node they were queued on: the helper's own node first, then by distance.
+    ///
+    /// Nodes from which it may never take anything ([`Steal`](crate::Steal)) are not listed.
     pub stolen: Vec<(NodeId, u64)>,
+    /// Of those from its own node, jobs taken from helpers that shared its last-level cache.
+    ///
+    /// A helper that may move between caches counts as at the one where it last began to look for work.
+    /// Jobs from no helper, those of [`spawn`](crate::Pool::spawn) above all, are not among these.
+    pub stolen_in_cache: u64,
 }
 
 impl Counters {
@@ -44,6 +51,7 @@ struct Counts {
     calls: AtomicU64,
     /// By the node's place in the order in which this helper's node looks for work.
     stolen: Box<[AtomicU64]>,
+    in_cache: AtomicU64,
 }
 
 impl Tally {
@@ -51,7 +59,7 @@ impl Tally {
     pub(crate) fn new(nodes: usize) -> Self {
         let zero = || AtomicU64::new(0);
         let stolen = (0..nodes).map(|_| zero()).collect();
-        Self(CachePadded::new(Counts { own: zero(), calls: zero(), stolen }))
+        Self(CachePadded::new(Counts { own: zero(), calls: zero(), stolen, in_cache: zero() }))
     }
 
     pub(crate) fn own(&self) {
@@ -62,9 +70,12 @@ impl Tally {
         count(&self.0.calls);
     }
 
-    /// Counts a job taken from the node at this place in the order of victims.
-    pub(crate) fn stolen(&self, distance: usize) {
+    /// Counts a job taken from the node at this place in the order of victims, from within the same cache perhaps.
+    pub(crate) fn stolen(&self, distance: usize, in_cache: bool) {
         self.0.stolen.get(distance).into_iter().for_each(count);
+        if in_cache {
+            count(&self.0.in_cache);
+        }
     }
 
     /// Reads the counters; `victims` are the nodes in the order of their places.
@@ -73,6 +84,7 @@ impl Tally {
             own: read(&self.0.own),
             calls: read(&self.0.calls),
             stolen: victims.zip(self.0.stolen.iter().map(read)).collect(),
+            stolen_in_cache: read(&self.0.in_cache),
         }
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use firsttouch_topology::affinity;
 
 use crate::shared::Shared;
+use crate::steal::Steal;
 use crate::sync::thread_local;
 use crate::worker::Worker;
 
@@ -81,11 +82,24 @@ fn enter_as_guest<R>(shared: &Arc<Shared>, f: impl FnOnce(&Worker<'_>) -> R) -> 
     f(&guest)
 }
 
-/// Returns the place of the pool's node that is nearest to the calling thread.
-pub(crate) fn node_here(shared: &Shared) -> usize {
-    // SAFETY: [frame] it does not leave this function.
-    let worker = unsafe { innermost_where(|worker| worker.belongs_to(shared)) };
-    worker.map_or_else(|| nearest_node(shared), |worker| worker.node)
+/// Returns the place of the pool's node that is nearest to the calling thread, and what the thread queues jobs under.
+pub(crate) fn place_here(shared: &Shared) -> (usize, Steal) {
+    with_current(shared, |worker| match worker {
+        Some(worker) => (worker.node, worker.steal()),
+        None => (nearest_node(shared), shared.widest),
+    })
+}
+
+/// Calls `f`, which queues jobs under this as far as the calling thread is a worker of the pool.
+#[inline]
+pub(crate) fn under<R>(shared: &Shared, steal: Steal, f: impl FnOnce() -> R) -> R {
+    if steal == shared.widest {
+        return f();
+    }
+    with_current(shared, |worker| {
+        let _under = worker.map(|worker| worker.enter_steal(steal));
+        f()
+    })
 }
 
 /// Returns the place of the pool's node that is nearest to the CPU that the calling thread is on.

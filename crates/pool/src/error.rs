@@ -1,8 +1,8 @@
-//! Why a pool cannot be built.
+//! Why a pool cannot be built, or work not be queued where it was to be.
 
 use std::io;
 
-use firsttouch_topology::{CpuSet, NodeSet, TopologyError};
+use firsttouch_topology::{CpuSet, NodeId, NodeSet, TopologyError};
 
 /// Why a pool cannot be built.
 #[derive(Debug, thiserror::Error)]
@@ -80,4 +80,15 @@ pub enum PoolError {
         #[source]
         source: io::Error,
     },
+}
+
+/// A task was to be queued on a node that the machine does not have.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the machine has no node {node}; it has {present}")]
+#[non_exhaustive]
+pub struct NoSuchNode {
+    /// The node that does not exist.
+    pub node: NodeId,
+    /// The nodes that do; those without helpers are served by the nearest that has some.
+    pub present: NodeSet,
 }

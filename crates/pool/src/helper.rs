@@ -8,6 +8,7 @@ use crate::pin::{Kept, Pinned};
 use crate::post::Part;
 use crate::shared::NodeWork;
 use crate::spin::Spin;
+use crate::steal::Steal;
 use crate::task::JobRef;
 use crate::worker::Worker;
 
@@ -32,7 +33,16 @@ const PAUSES: u32 = 8;
 /// Something for a helper with nothing else to do.
 enum Work {
     Call(Part),
-    Job(JobRef),
+    Job(Job),
+}
+
+/// A job, and how it was found.
+struct Job {
+    job: JobRef,
+    /// What it was queued under.
+    steal: Steal,
+    /// The place of the node that it was queued on.
+    from: usize,
 }
 
 /// How a helper's search ended.
@@ -54,9 +64,11 @@ pub(crate) fn run(worker: &Worker<'_>, helper: usize, mut kept: Kept) {
     let work_arrived = || shared.has_work_for(worker, helper) || shared.shutdown.has_begun();
     sleep.begin_search();
     loop {
+        shared.note_cache(worker.node, helper);
         match search(worker, helper) {
             Found::Work(work) => {
-                shared.found_work(worker.node);
+                let from = if let Work::Job(job) = &work { job.from } else { worker.node };
+                shared.found_work(worker.node, from);
                 run_all(worker, helper, work, || sleep.begin_search());
                 continue;
             }
@@ -128,10 +140,10 @@ fn run_all(worker: &Worker<'_>, helper: usize, mut work: Work, begin_search: imp
                 // SAFETY: [part] it was accepted.
                 return unsafe { part.take(worker.shared(), helper, done) };
             }
-            Work::Job(job) => {
+            Work::Job(Job { job, steal, .. }) => {
                 worker.begins_work();
                 // SAFETY: [taken] it comes from a queue.
-                unsafe { job.run(worker) }
+                unsafe { worker.run(job, steal) }
             }
         }
         match find(worker, helper) {
@@ -146,9 +158,9 @@ fn run_all(worker: &Worker<'_>, helper: usize, mut work: Work, begin_search: imp
 /// Looks once for work: the helper's own, its node's, then that of other nodes by distance.
 fn find(worker: &Worker<'_>, helper: usize) -> Option<Work> {
     let shared = worker.shared();
-    if let Some(job) = worker.pop() {
+    if let Some((job, steal)) = worker.pop_any() {
         shared.work[helper].tally.own();
-        return Some(Work::Job(job));
+        return Some(Work::Job(Job { job, steal, from: worker.node }));
     }
     if let Some(part) = shared.accept(worker, Looking::ForAny) {
         return Some(Work::Call(part));
@@ -156,5 +168,6 @@ fn find(worker: &Worker<'_>, helper: usize) -> Option<Work> {
     let mut rotation = worker.rotation.get();
     let start = rotation.next();
     worker.rotation.set(rotation);
-    shared.steal(worker.node, helper, start).map(Work::Job)
+    let (stolen, from) = shared.steal(worker.node, helper, start)?;
+    Some(Work::Job(Job { job: stolen.job, steal: stolen.steal, from }))
 }

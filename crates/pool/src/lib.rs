@@ -19,6 +19,7 @@
 //! # Ok::<(), firsttouch_pool::PoolError>(())
 //! ```
 
+mod absent;
 mod activity;
 mod board;
 mod builder;
@@ -32,6 +33,7 @@ mod helper;
 #[cfg(all(test, loom))]
 mod models;
 mod node_counter;
+mod node_queues;
 mod origin;
 mod panic;
 mod pin;
@@ -52,12 +54,13 @@ mod worker;
 
 pub use builder::PoolBuilder;
 pub use counters::Counters;
-pub use error::PoolError;
+pub use error::{NoSuchNode, PoolError};
 pub use helper::Helper;
 pub use node_counter::NodeCounter;
 pub use pin::{Pin, Pinned};
 pub use pool::Pool;
+pub use steal::Steal;
 #[doc(hidden)]
 pub use storage::Storage;
-pub use task::Scope;
+pub use task::{Scope, ScopeOptions};
 pub use team::{Member, Team};

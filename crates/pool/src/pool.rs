@@ -11,16 +11,18 @@ use firsttouch_topology::{NodeId, Topology};
 use crate::builder::PoolBuilder;
 use crate::call::{Arrival, Share};
 use crate::counters::Counters;
-use crate::current::{enter, enter_out_of_line, has_enough, with_current};
-use crate::error::PoolError;
+use crate::current::{enter, enter_out_of_line, has_enough, under, with_current};
+use crate::error::{NoSuchNode, PoolError};
 use crate::helper::Helper;
 use crate::node_counter::NodeCounter;
 use crate::panic::{catch, discard};
+use crate::pin::KeptCaller;
 use crate::post::Tickets;
 use crate::shared::Shared;
+use crate::steal::Steal;
 use crate::storage::Storage;
 use crate::sync::UnsafeCell;
-use crate::task::{self, Scope};
+use crate::task::{self, Scope, ScopeOptions};
 use crate::team::{Ask, Member, Team, fork};
 
 /// Helper threads, pinned per NUMA node, and the work they are given.
@@ -197,7 +199,7 @@ impl Pool {
                 let required = self.shared.others_on_node(node, worker.helper);
                 Ask { node, tickets: Tickets { required, optional: 0 } }
             });
-            let share = CachePadded::new(Broadcast { results, f });
+            let share = CachePadded::new(Broadcast { results, f, steal: worker.steal() });
             fork(worker, asks, false, &*share, || {
                 if let Some(helper) = worker.helper {
                     share.run_as(&self.shared, helper, true);
@@ -274,7 +276,100 @@ impl Pool {
     ///
     /// With the first panic of `f` or of a task, when all have ended.
     pub fn scope<'scope, R>(&self, f: impl FnOnce(&Scope<'scope>) -> R) -> R {
-        enter(&self.shared, |worker| task::scope(worker, f))
+        enter(&self.shared, |worker| task::scope(worker, None, worker.steal(), f))
+    }
+
+    /// Runs `f` as [`Pool::scope`] does, with the tasks that it spawns queued on a node; that node's helpers are woken first.
+    ///
+    /// `f` itself runs on the calling thread. While it waits for tasks that
+    /// nobody has started, it leaves them to the node's helpers as long as one
+    /// of these has nothing to do, and runs them itself when all are at work.
+    /// [`Pool::scope_with`] can keep them on the node.
+    ///
+    /// A node that the machine has, and that has no helpers in this pool, is
+    /// served by the nearest that has.
+    ///
+    /// # Errors
+    ///
+    /// [`NoSuchNode`] where the machine has no such node. `f` does not run then.
+    ///
+    /// # Panics
+    ///
+    /// As [`Pool::scope`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = firsttouch_pool::Pool::new()?;
+    /// let node = pool.helpers()[0].node;
+    /// let mut numbers = [1, 2, 3];
+    /// pool.scope_on(node, |scope| {
+    ///     for number in &mut numbers {
+    ///         scope.spawn(|_| *number *= 2);
+    ///     }
+    /// })?;
+    /// assert_eq!(numbers, [2, 4, 6]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn scope_on<'scope, R>(
+        &self,
+        node: NodeId,
+        f: impl FnOnce(&Scope<'scope>) -> R,
+    ) -> Result<R, NoSuchNode> {
+        self.scope_with(&ScopeOptions::new().node(node), f)
+    }
+
+    /// Runs `f` as [`Pool::scope`] does, in a scope that is told where its tasks go.
+    ///
+    /// The calling thread runs tasks that nobody has started only where it may
+    /// take them: those of its own node, and others as the [`Steal`](crate::Steal)
+    /// in force lets that node's helpers, while the node on which they are queued
+    /// does not keep up. Where it may not, it waits for that node's helpers, and
+    /// one of them that is itself waiting runs the tasks if all others are busy.
+    /// So such a task must not want what a call of the pool on that node may
+    /// hold while it waits, a lock above all.
+    ///
+    /// A caller from outside is kept to its node meanwhile where the options
+    /// let fewer than all helpers run the tasks: its affinity is narrowed and restored.
+    ///
+    /// # Errors
+    ///
+    /// [`NoSuchNode`] where the machine does not have the options' node. `f` does not run then.
+    ///
+    /// # Panics
+    ///
+    /// As [`Pool::scope`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use firsttouch_pool::{Pool, ScopeOptions, Steal};
+    ///
+    /// let pool = Pool::new()?;
+    /// let near = ScopeOptions::new().steal(Steal::Near);
+    /// let mut both = [0; 2];
+    /// let [left, right] = &mut both;
+    /// pool.scope_with(&near, |scope| {
+    ///     scope.spawn(|_| *left = 1);
+    ///     scope.spawn(|_| *right = 2);
+    /// })?;
+    /// assert_eq!(both, [1, 2]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn scope_with<'scope, R>(
+        &self,
+        options: &ScopeOptions,
+        f: impl FnOnce(&Scope<'scope>) -> R,
+    ) -> Result<R, NoSuchNode> {
+        let node = options.node.map(|node| self.shared.nearest_to(node)).transpose()?;
+        let steal = options.steal.map(|steal| self.shared.effective(steal));
+        Ok(enter(&self.shared, |worker| {
+            let stays =
+                worker.helper.is_none() && steal.is_some_and(|steal| steal < Steal::Anywhere);
+            let own = self.shared.nodes[worker.node].id;
+            let _kept = stays.then(|| KeptCaller::on(&self.shared.topology, own));
+            task::scope(worker, node, steal.unwrap_or(worker.steal()), f)
+        }))
     }
 
     /// Queues a closure on the calling thread's node, and returns at once.
@@ -307,7 +402,38 @@ impl Pool {
     /// pool.spawn(move || assert_eq!(one, 1));
     /// ```
     pub fn spawn(&self, f: impl FnOnce() + Send + 'static) {
-        task::spawn(&self.shared, f);
+        task::spawn(&self.shared, None, f);
+    }
+
+    /// Queues a closure on a node, whose helpers are woken first, and returns at once.
+    ///
+    /// As [`Pool::spawn`] in all else. A node that the machine has, and that has
+    /// no helpers in this pool, is served by the nearest that has.
+    ///
+    /// # Errors
+    ///
+    /// [`NoSuchNode`] where the machine has no such node. The closure does not run then.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use firsttouch_pool::Pool;
+    /// use firsttouch_topology::NodeId;
+    ///
+    /// let pool = Pool::new()?;
+    /// let (sender, receiver) = std::sync::mpsc::channel();
+    /// pool.spawn_on(pool.helpers()[0].node, move || sender.send(1).unwrap())?;
+    /// assert_eq!(receiver.recv(), Ok(1));
+    /// assert!(pool.spawn_on(NodeId::new(1_000_000), || ()).is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn spawn_on(
+        &self,
+        node: NodeId,
+        f: impl FnOnce() + Send + 'static,
+    ) -> Result<(), NoSuchNode> {
+        task::spawn(&self.shared, Some(self.shared.nearest_to(node)?), f);
+        Ok(())
     }
 
     /// Runs `f` on the caller (member 0) and on a team of helpers; returns how many took part.
@@ -338,12 +464,12 @@ impl Pool {
     /// # Ok::<(), firsttouch_pool::PoolError>(())
     /// ```
     pub fn run(&self, team: &Team, f: impl Fn(&Member<'_>) + Sync) -> usize {
-        // In lines of its own, as the caller's stack is written to while helpers read this.
-        let share = CachePadded::new(MemberShare(f));
         enter(&self.shared, |worker| {
             let _kept = team.keep_caller_of(worker);
+            // In lines of its own, as the caller's stack is written to while helpers read this.
+            let share = CachePadded::new(MemberShare { f, steal: worker.steal() });
             let own = || {
-                (share.0)(&Member::new(&self.shared, 0, worker.helper, true).waking(team));
+                (share.f)(&Member::new(&self.shared, 0, worker.helper, true).waking(team));
             };
             let asks = team.asks(&self.shared, worker.helper);
             fork(worker, asks, team.wakes_late(), &*share, own)
@@ -352,11 +478,16 @@ impl Pool {
 }
 
 /// A closure that each member of a team calls.
-struct MemberShare<F>(F);
+struct MemberShare<F> {
+    f: F,
+    /// What the caller queues jobs under, and so each member.
+    steal: Steal,
+}
 
 impl<F: Fn(&Member<'_>) + Sync> Share for MemberShare<F> {
     fn run(&self, shared: &Shared, Arrival { order, helper }: Arrival) {
-        (self.0)(&Member::new(shared, order, helper, false));
+        let member = Member::new(shared, order, helper, false);
+        under(shared, self.steal, || (self.f)(&member));
     }
 }
 
@@ -364,11 +495,14 @@ impl<F: Fn(&Member<'_>) + Sync> Share for MemberShare<F> {
 struct Broadcast<'a, F, R> {
     results: &'a Results<R>,
     f: F,
+    /// What the caller queues jobs under, and so each helper.
+    steal: Steal,
 }
 
 impl<F: Fn(&Member<'_>) -> R + Sync, R: Send> Broadcast<'_, F, R> {
     fn run_as(&self, shared: &Shared, helper: usize, is_caller: bool) {
-        let result = (self.f)(&Member::new(shared, helper, Some(helper), is_caller));
+        let member = Member::new(shared, helper, Some(helper), is_caller);
+        let result = under(shared, self.steal, || (self.f)(&member));
         // SAFETY: [own] every helper runs its share once, and has its own place.
         unsafe { self.results.set(helper, result) }
     }

@@ -9,12 +9,17 @@
 //!
 //! Only the owner touches what is kept. The order of all jobs is: shown before
 //! kept, each from the oldest to the newest.
+//!
+//! What is shown lies on one deque for each [`Steal`] that jobs were queued
+//! under, so that thieves find what they may take and nothing else. All that
+//! is kept was queued under the current one.
 
 use std::cell::{Cell, OnceCell};
 use std::mem::MaybeUninit;
 
 use crate::activity::Activity;
 use crate::deque::Deque;
+use crate::steal::Steal;
 use crate::task::JobRef;
 
 /// How many jobs are kept at most; the oldest is shown before there are more.
@@ -49,8 +54,12 @@ pub(crate) struct Queue<'p> {
     /// Invariant: `activity` while enough jobs are kept, else [`QUEUES`].
     in_turn: Cell<*const Activity>,
     activity: &'p Activity,
-    /// A guest borrows one when it first shows a job.
-    shown: OnceCell<Deque>,
+    /// What jobs are queued under.
+    ///
+    /// Invariant: changed only while nothing is kept.
+    steal: Cell<Steal>,
+    /// One is borrowed when it is first needed, but for the one that a helper has from the start.
+    shown: [OnceCell<Deque>; Steal::ALL.len()],
 }
 
 /// The last jobs that were kept, by the number of their join.
@@ -91,9 +100,11 @@ pub(crate) enum Taken {
 }
 
 impl<'p> Queue<'p> {
-    /// Makes one for a worker of a node that is as busy as this.
-    pub(crate) fn new(activity: &'p Activity, shown: Option<Deque>) -> Self {
-        Self {
+    /// Makes one for a worker of a node that is as busy as this, for jobs that are queued under `steal`.
+    ///
+    /// A helper has a deque for these.
+    pub(crate) fn new(activity: &'p Activity, steal: Steal, deque: Option<Deque>) -> Self {
+        let queue = Self {
             kept: Ring::new(),
             shown_joins: Cell::new(0),
             joins: Cell::new(0),
@@ -102,8 +113,31 @@ impl<'p> Queue<'p> {
             enough: Cell::new(usize::MAX),
             in_turn: Cell::new(&raw const QUEUES),
             activity,
-            shown: shown.map_or_else(OnceCell::new, OnceCell::from),
+            steal: Cell::new(steal),
+            shown: Default::default(),
+        };
+        if let Some(deque) = deque {
+            queue.shown[steal.index()].get_or_init(|| deque);
         }
+        queue
+    }
+
+    /// What jobs are queued under.
+    #[inline]
+    pub(crate) fn steal(&self) -> Steal {
+        self.steal.get()
+    }
+
+    /// Queues what comes under another [`Steal`]; returns the one before. Nothing is kept.
+    pub(crate) fn set_steal(&self, steal: Steal) -> Steal {
+        debug_assert!(!self.keeps_any(), "what is kept would change what it is queued under");
+        self.steal.replace(steal)
+    }
+
+    /// The deque for what is queued under the current [`Steal`], where there is one.
+    #[inline]
+    fn current(&self) -> Option<&Deque> {
+        self.shown[self.steal.get().index()].get()
     }
 
     /// How many joins on this worker's stack have not taken their second half back.
@@ -201,7 +235,7 @@ impl<'p> Queue<'p> {
 
     /// Shows a job that is newer than all others. None is kept.
     pub(crate) fn show(&self, job: JobRef, borrow: impl FnOnce() -> Deque) {
-        self.shown.get_or_init(borrow).push(job);
+        self.shown[self.steal.get().index()].get_or_init(borrow).push(job);
     }
 
     /// Whether no job is left, shown or kept.
@@ -212,12 +246,19 @@ impl<'p> Queue<'p> {
     /// Whether a job is shown that nobody has taken.
     #[inline]
     pub(crate) fn shows_any(&self) -> bool {
-        self.shown.get().is_some_and(|deque| !deque.is_empty())
+        self.current().is_some_and(|deque| !deque.is_empty())
     }
 
-    /// Takes back the newest job that is shown.
+    /// Takes back the newest job that is shown under the current [`Steal`].
     pub(crate) fn pop_shown(&self) -> Option<JobRef> {
-        self.shown.get()?.pop()
+        self.current()?.pop()
+    }
+
+    /// Takes back the newest job that is shown under any, and says under which.
+    pub(crate) fn pop_any(&self) -> Option<(JobRef, Steal)> {
+        Steal::ALL
+            .into_iter()
+            .find_map(|steal| Some((self.shown[steal.index()].get()?.pop()?, steal)))
     }
 
     /// Begins a job that came from another worker; returns what [`Queue::end_foreign`] wants back.
@@ -232,8 +273,9 @@ impl<'p> Queue<'p> {
         self.set_limits();
     }
 
-    /// Gives back the deque that a guest has borrowed, if it has. It is empty again.
-    pub(crate) fn take_deque(&mut self) -> Option<Deque> {
-        self.shown.take()
+    /// Gives back the deques that a guest has borrowed. They are empty again.
+    pub(crate) fn take_deques(&mut self) -> impl Iterator<Item = (Steal, Deque)> + '_ {
+        let deques = Steal::ALL.into_iter().zip(&mut self.shown);
+        deques.filter_map(|(steal, deque)| Some((steal, deque.take()?)))
     }
 }

@@ -3,27 +3,32 @@
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU16;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use crossbeam_utils::CachePadded;
-use firsttouch_topology::{CpuId, NodeId, Topology};
+use firsttouch_topology::{CpuId, NodeId, Topology, affinity};
 
+use crate::absent::Absent;
 use crate::activity::Activity;
 use crate::board::{Board, HelperSet, Invitation, Looking};
 use crate::call::CallRef;
 use crate::completion::Completion;
 use crate::counters::{Counters, Tally};
-use crate::deque::{Deque, Injector, Stealer};
+use crate::deque::{Deque, Stealer};
+use crate::error::NoSuchNode;
 use crate::helper::Helper;
 use crate::node_counter;
+use crate::node_queues::{Close, Left, NodeQueues, Source, Stolen};
 use crate::origin::{JobId, Origin};
 use crate::panic::{Payload, catch, discard};
 use crate::post::{Claim, Part, Post, Tickets};
 use crate::shutdown::Shutdown;
 use crate::sleep::{Searching, Sleep};
-use crate::steal::{nearest_by_cpu, rotated, victim_order};
+use crate::steal::{Neighbour, Steal, cache_by_cpu, nearest, nearest_by_cpu, thieves, victims};
 use crate::storage::{OwnPages, Storage};
-use crate::sync::{AtomicUsize, Mutex, Ordering, RwLock, Thread};
+use crate::sync::{AtomicUsize, Ordering, Thread};
 use crate::task::JobRef;
 use crate::worker::{Worker, wait_idly};
 
@@ -42,8 +47,16 @@ pub(crate) struct Shared {
     pub(crate) work: Box<[Box<OwnPages<HelperWork>>]>,
     /// How long threads look for what they wait for before they sleep.
     pub(crate) spin: Duration,
+    /// What jobs are queued under where nothing narrower was asked for.
+    pub(crate) widest: Steal,
+    /// Whether `Near` lets as many take a job as `Anywhere`.
+    all_are_near: bool,
     /// For every CPU number of the machine, the place of the pool's nearest node.
     nearest: Box<[u32]>,
+    /// For every node of the machine, the place of the pool's nearest node.
+    nearest_by_node: Box<[(NodeId, usize)]>,
+    /// For every CPU number of the machine, its last-level cache.
+    cache_by_cpu: Box<[u16]>,
     panic_handler: Option<PanicHandler>,
     pub(crate) shutdown: Shutdown,
     /// Completed by each helper when it has left its loop; waited for by the pool's dropper.
@@ -55,9 +68,16 @@ pub(crate) struct PoolNode {
     pub(crate) id: NodeId,
     /// The places of its helpers in the pool.
     pub(crate) helpers: Range<usize>,
-    /// The pool's nodes in the order in which this one looks for work; itself first.
-    victims: Box<[usize]>,
+    /// The nodes whose jobs its helpers may take, in the order in which they look; itself first.
+    victims: Box<[Neighbour]>,
+    /// The nodes whose helpers may take its jobs, in the order in which they are woken; itself first.
+    thieves: Box<[Neighbour]>,
+    /// The pool's own [`Steal`].
+    widest: Steal,
+    /// The deques that its helpers have from the start, by their places in the node.
     stealers: Box<[Stealer]>,
+    /// Whether its CPUs have several last-level caches.
+    has_caches: bool,
     pub(crate) work: Box<OwnPages<NodeWork>>,
 }
 
@@ -67,8 +87,10 @@ pub(crate) struct NodeWork {
     pub(crate) front: CachePadded<Front>,
     callers: CachePadded<Callers>,
     board: CachePadded<Board>,
-    injector: CachePadded<Injector>,
-    guests: CachePadded<Guests>,
+    queues: NodeQueues,
+    pub(crate) absent: CachePadded<Absent>,
+    /// The last-level cache that each helper was at when it last began to search: a hint.
+    caches: Box<[AtomicU16]>,
     pub(crate) counters: node_counter::Counters,
 }
 
@@ -97,15 +119,6 @@ struct Callers {
 pub(crate) struct HelperWork {
     pub(crate) tally: Tally,
     pub(crate) origin: CachePadded<Origin>,
-}
-
-/// The deques that callers from outside borrow.
-#[derive(Default)]
-struct Guests {
-    /// One for each deque that was ever made here.
-    stealers: RwLock<Vec<Stealer>>,
-    /// Those that nobody has borrowed; all are empty.
-    free: Mutex<Vec<Deque>>,
 }
 
 /// Which helpers a job wakes.
@@ -142,10 +155,19 @@ impl Shared {
         topology: Arc<Topology>,
         started: Vec<Started>,
         spin: Duration,
+        steal: Steal,
         panic_handler: Option<PanicHandler>,
     ) -> Self {
         let mut ids: Vec<_> = started.iter().map(|started| started.helper.node).collect();
         ids.dedup();
+        let distance = |from, to| topology.distance(from, to);
+        let everybody = thieves(&ids, distance, Steal::Anywhere);
+        let all_are_near = everybody.iter().flatten().all(|thief| thief.least <= Steal::Near);
+        let widest = effective(steal, ids.len(), all_are_near);
+        let thieves = thieves(&ids, distance, widest);
+        let mut victims = victims(&ids, distance, &thieves).into_iter();
+        let mut thieves = thieves.into_iter();
+        let cache_by_cpu = cache_by_cpu(&topology);
         let mut nodes = Vec::with_capacity(ids.len());
         let mut helpers = Vec::with_capacity(started.len());
         let mut threads = Vec::with_capacity(started.len());
@@ -167,13 +189,21 @@ impl Shared {
             nodes.push(PoolNode {
                 id,
                 helpers: first..helpers.len(),
-                victims: victim_order(&ids, &topology.nodes_by_distance(id)),
+                victims: victims.next().unwrap_or_default(),
+                thieves: thieves.next().unwrap_or_default(),
+                widest,
                 stealers: stealers.into(),
+                has_caches: has_caches(&topology, id, &cache_by_cpu),
                 work,
             });
         }
+        let nearest = nearest(&topology, &ids);
         Self {
-            nearest: nearest_by_cpu(&topology, &ids),
+            widest,
+            all_are_near,
+            nearest: nearest_by_cpu(&topology, &nearest),
+            nearest_by_node: nearest.into(),
+            cache_by_cpu,
             topology,
             ended: helpers.iter().map(|_| Completion::new()).collect(),
             helpers: helpers.into(),
@@ -190,6 +220,24 @@ impl Shared {
     pub(crate) fn nearest_node(&self, cpu: CpuId) -> usize {
         let place = self.nearest.get(cpu.os_index() as usize);
         place.map_or(0, |&place| place as usize)
+    }
+
+    /// Returns the place of the pool's node that is nearest to a node of the machine: itself where it has helpers.
+    pub(crate) fn nearest_to(&self, node: NodeId) -> Result<usize, NoSuchNode> {
+        let known = self.nearest_by_node.iter();
+        let place = known.clone().find(|&&(id, _)| id == node).map(|&(_, place)| place);
+        place.ok_or_else(|| NoSuchNode { node, present: known.map(|&(id, _)| id).collect() })
+    }
+
+    /// What a job is queued under where that is asked for.
+    pub(crate) fn effective(&self, steal: Steal) -> Steal {
+        effective(steal, self.nodes.len(), self.all_are_near).min(self.widest)
+    }
+
+    /// Whether the helpers of one node may take a job of another that is queued under this.
+    pub(crate) fn may_take(&self, thief: usize, victim: usize, steal: Steal) -> bool {
+        let mut thieves = self.nodes[victim].thieves.iter();
+        thieves.any(|neighbour| neighbour.place == thief && neighbour.least <= steal)
     }
 
     /// Returns the place of a helper's node.
@@ -210,36 +258,40 @@ impl Shared {
     }
 
     /// Queues a job on a node, and wakes a helper for it.
-    pub(crate) fn inject(&self, node: usize, job: JobRef) {
-        self.nodes[node].work.injector.push(job);
+    pub(crate) fn inject(&self, node: usize, job: JobRef, steal: Steal) {
+        self.nodes[node].work.queues.inject(job, steal, self.widest);
         Sleep::look();
-        self.wake_for_job(node, Wake::Anyhow);
+        self.wake_for_job(node, steal, Wake::Anyhow);
     }
 
     /// Wakes a helper for a job that a worker of this node shows, where one would have a CPU.
-    pub(crate) fn wake_for_shown(&self, node: usize) {
+    pub(crate) fn wake_for_shown(&self, node: usize, steal: Steal) {
         Sleep::look();
-        self.wake_for_job(node, Wake::WhereFree);
+        self.wake_for_job(node, steal, Wake::WhereFree);
     }
 
-    /// Wakes a helper for a job on this node unless one of the node's searches: one of its own, else the nearest.
+    /// Wakes a helper that may take a job of this node unless one of the node's searches: one of its own, else the nearest.
     ///
     /// After [`Sleep::look`].
-    fn wake_for_job(&self, node: usize, wake: Wake) {
-        let nodes = &self.nodes[node].victims;
-        for &near in nodes {
-            let NodeWork { front, activity, .. } = &**self.nodes[near].work;
+    fn wake_for_job(&self, node: usize, steal: Steal, wake: Wake) {
+        let thieves = self.nodes[node].thieves.iter().filter(|thief| thief.least <= steal);
+        for &Neighbour { place: near, .. } in thieves {
+            let NodeWork { front, activity, absent, .. } = &**self.nodes[near].work;
             if near == node && front.sleep.searching() > 0 {
                 return;
             }
-            if wake == Wake::WhereFree {
-                if activity.is_saturated() {
+            if wake == Wake::WhereFree && activity.is_saturated() {
+                continue;
+            }
+            if near != node {
+                if front.sleep.searching() + front.sleep.asleep() == 0 {
                     continue;
                 }
-                if front.sleep.searching() > 0 {
-                    // It looks here, too, as this node does not keep up.
-                    return;
-                }
+                absent.rely();
+            }
+            if wake == Wake::WhereFree && front.sleep.searching() > 0 {
+                // It looks here, too, as this node does not keep up.
+                return;
             }
             if front.sleep.wake(1) > 0 {
                 return;
@@ -247,22 +299,29 @@ impl Shared {
         }
     }
 
-    /// Ends the search of one of the node's helpers that has found work.
+    /// Ends the search of one of the node's helpers that has found work, a job of node `from` perhaps.
     ///
     /// Whoever published something while it searched may have woken nobody for
-    /// it. So the last to search sees to what is left.
-    pub(crate) fn found_work(&self, node: usize) {
-        if self.nodes[node].work.front.sleep.end_search() == Searching::Others {
+    /// it. So the last to search sees to what is left: on its own node, where
+    /// it took its work, for it may have left more there, and on all others
+    /// where somebody has relied on its node's helpers for a job of another.
+    pub(crate) fn found_work(&self, node: usize, from: usize) {
+        let own = &self.nodes[node];
+        let NodeWork { front, absent, .. } = &**own.work;
+        if front.sleep.end_search() == Searching::Others {
             return;
         }
-        // It may have taken its work from another node, and left more there.
-        let left = |&victim: &usize| {
-            let there = &self.nodes[victim];
-            there.has_jobs() && (victim == node || !there.keeps_up())
-        };
-        if let Some(&victim) = self.nodes[node].victims.iter().find(|victim| left(victim)) {
-            let injected = !self.nodes[victim].work.injector.is_empty();
-            self.wake_for_job(victim, if injected { Wake::Anyhow } else { Wake::WhereFree });
+        absent.poke();
+        let everywhere = absent.were_relying();
+        for &Neighbour { place, least } in &own.victims {
+            let looks = everywhere || place == node || place == from;
+            if !looks || (place != node && self.nodes[place].keeps_up()) {
+                continue;
+            }
+            if let Some(Left { steal, injected }) = self.nodes[place].left(least) {
+                let wake = if injected { Wake::Anyhow } else { Wake::WhereFree };
+                self.wake_for_job(place, steal, wake);
+            }
         }
         self.wake_for_required(node, Coming::WhoSearch);
     }
@@ -287,8 +346,8 @@ impl Shared {
 
     /// Wakes a helper where a worker of this node leaves its CPU and jobs are left.
     pub(crate) fn left_cpu(&self, node: usize) {
-        if self.nodes[node].has_jobs() {
-            self.wake_for_shown(node);
+        if let Some(Left { steal, .. }) = self.nodes[node].left(Steal::Node) {
+            self.wake_for_shown(node, steal);
         }
     }
 
@@ -421,20 +480,54 @@ impl Shared {
         Some(part)
     }
 
-    /// Takes a job from the node's injector or deques, else from those of other nodes by distance.
+    /// Whether two helpers of a node share a last-level cache, as far as is known.
+    fn share_cache(&self, node: usize, one: usize, other: usize) -> bool {
+        let node = &self.nodes[node];
+        let cache = |helper: usize| node.cache_of(helper - node.helpers.start).load(Relaxed);
+        !node.has_caches || cache(one) == cache(other)
+    }
+
+    /// Notes which last-level cache a helper is at, where its node has several.
+    pub(crate) fn note_cache(&self, node: usize, helper: usize) {
+        let node = &self.nodes[node];
+        if node.has_caches {
+            let cpu = affinity::current_cpu().os_index() as usize;
+            let (noted, cache) =
+                (node.cache_of(helper - node.helpers.start), self.cache_by_cpu.get(cpu));
+            // Relaxed, here and where it is read: a hint. Written only where it
+            // changes, so that thieves keep the line.
+            if let Some(&cache) = cache.filter(|&&cache| noted.load(Relaxed) != cache) {
+                noted.store(cache, Relaxed);
+            }
+        }
+    }
+
+    /// Takes a job that the helper may take from its own node, else from others by distance; returns the place of the job's node, too.
+    ///
+    /// The job is to be run under what comes with it.
     ///
     /// `start` chooses which deque of a node is tried first. A node that has
     /// helpers without work keeps its jobs for them.
-    pub(crate) fn steal(&self, node: usize, helper: usize, start: usize) -> Option<JobRef> {
+    pub(crate) fn steal(
+        &self,
+        node: usize,
+        helper: usize,
+        start: usize,
+    ) -> Option<(Stolen, usize)> {
         let mut victims = self.nodes[node].victims.iter().enumerate();
-        let (distance, job) = victims.find_map(|(distance, &victim)| {
-            if victim != node && self.nodes[victim].keeps_up() {
-                return None;
-            }
-            Some((distance, self.nodes[victim].steal(start)?))
+        let (distance, stolen, victim) = victims.find_map(|(distance, &victim)| {
+            let Neighbour { place, least } = victim;
+            let there = &self.nodes[place];
+            let stolen = match place == node {
+                true => there.steal_own(helper - there.helpers.start, start),
+                false if there.keeps_up() => None,
+                false => there.steal(least, start, Close::<fn(usize) -> bool>::Nobody),
+            };
+            Some((distance, stolen?, place))
         })?;
-        self.work[helper].tally.stolen(distance);
-        Some(job)
+        self.work[helper].tally.stolen(distance, stolen.source == Source::SameCache);
+        let steal = if victim == node { stolen.steal } else { stolen.steal.off_its_node() };
+        Some((Stolen { steal, ..stolen }, victim))
     }
 
     /// Takes a job that stems from one of the caller's, which this helper runs.
@@ -448,14 +541,20 @@ impl Shared {
     ) -> Option<JobRef> {
         let place = self.place_of_node(thief);
         let node = &self.nodes[place];
+        let far = place != worker.node;
+        if far && (node.keeps_up() || !self.may_take(worker.node, place, self.widest)) {
+            return None;
+        }
         let stealer = &node.stealers[thief - node.helpers.start];
         if stealer.is_empty() {
             return None;
         }
         let taken = self.work[thief].origin.while_at(job, || stealer.steal())?;
         if let Some(helper) = worker.helper {
-            let distance = self.nodes[worker.node].victims.iter().position(|&near| near == place);
-            self.work[helper].tally.stolen(distance.unwrap_or(usize::MAX));
+            let mut victims = self.nodes[worker.node].victims.iter();
+            let distance = victims.position(|victim| victim.place == place);
+            let in_cache = place == worker.node && self.share_cache(place, helper, thief);
+            self.work[helper].tally.stolen(distance.unwrap_or(usize::MAX), in_cache);
         }
         Some(taken)
     }
@@ -463,7 +562,7 @@ impl Shared {
     /// Reads what a helper has run, where there is such a helper.
     pub(crate) fn counters(&self, helper: usize) -> Counters {
         let victims = &self.nodes[self.place_of_node(helper)].victims;
-        self.work[helper].tally.read(victims.iter().map(|&victim| self.nodes[victim].id))
+        self.work[helper].tally.read(victims.iter().map(|victim| self.nodes[victim.place].id))
     }
 
     /// Visits the pool's own structures.
@@ -478,26 +577,10 @@ impl Shared {
         let own = &self.nodes[worker.node];
         own.work.front.post.tickets(worker.round.get()).total() > 0
             || own.work.board.invites(helper - own.helpers.start)
-            || own.victims.iter().any(|&victim| {
-                let node = &self.nodes[victim];
-                node.has_jobs() && (victim == worker.node || !node.keeps_up())
+            || own.victims.iter().any(|&Neighbour { place, least }| {
+                let node = &self.nodes[place];
+                (place == worker.node || !node.keeps_up()) && node.left(least).is_some()
             })
-    }
-
-    /// Takes an unused deque of the node's for a caller from outside.
-    pub(crate) fn borrow_deque(&self, node: usize) -> Deque {
-        let guests = &self.nodes[node].work.guests;
-        let free = guests.free.lock().pop();
-        free.unwrap_or_else(|| {
-            let deque = Deque::new();
-            guests.stealers.write().push(deque.stealer());
-            deque
-        })
-    }
-
-    /// Gives back a deque that is empty again.
-    pub(crate) fn return_deque(&self, node: usize, deque: Deque) {
-        self.nodes[node].work.guests.free.lock().push(deque);
     }
 
     /// Hands a panic that no caller waits for to the panic handler.
@@ -550,8 +633,9 @@ impl NodeWork {
             front: CachePadded::default(),
             callers: CachePadded::default(),
             board: CachePadded::default(),
-            injector: CachePadded::default(),
-            guests: CachePadded::default(),
+            queues: NodeQueues::default(),
+            absent: CachePadded::default(),
+            caches: (0..helpers).map(|_| AtomicU16::new(0)).collect(),
             counters: node_counter::Counters::default(),
         }
     }
@@ -581,20 +665,71 @@ impl PoolNode {
         self.work.front.sleep.searching() > 0 && !self.work.activity.is_saturated()
     }
 
-    fn steal(&self, start: usize) -> Option<JobRef> {
-        let steal = |stealers: &[Stealer]| {
-            rotated(stealers.len(), start).find_map(|victim| stealers[victim].steal())
-        };
-        let injected = self.work.injector.steal();
-        let own = || steal(&self.stealers);
-        injected.or_else(own).or_else(|| steal(&self.work.guests.stealers.read()))
+    /// Whether the node has a helper that runs what is queued there, or will be woken to.
+    ///
+    /// Where its helpers are at work, or wait, that is false.
+    pub(crate) fn has_free_helper(&self) -> bool {
+        let sleep = &self.work.front.sleep;
+        sleep.searching() > 0 || sleep.asleep() > 0
     }
 
-    fn has_jobs(&self) -> bool {
-        let any = |stealers: &[Stealer]| stealers.iter().any(|stealer| !stealer.is_empty());
-        let NodeWork { injector, guests, .. } = &**self.work;
-        !injector.is_empty() || any(&self.stealers) || any(&guests.stealers.read())
+    /// Takes a job for one of the node's own helpers, by its place in the node.
+    fn steal_own(&self, helper: usize, start: usize) -> Option<Stolen> {
+        if !self.has_caches {
+            return self.steal(Steal::Node, start, Close::<fn(usize) -> bool>::All);
+        }
+        let cache = self.cache_of(helper).load(Relaxed);
+        let shares = |other: usize| self.cache_of(other).load(Relaxed) == cache;
+        self.steal(Steal::Node, start, Close::Those(shares))
     }
+
+    fn steal<F: Fn(usize) -> bool + Copy>(
+        &self,
+        least: Steal,
+        start: usize,
+        close: Close<F>,
+    ) -> Option<Stolen> {
+        self.work.queues.steal(&self.stealers, least, self.widest, start, close)
+    }
+
+    /// What is left here for helpers that need `least`.
+    fn left(&self, least: Steal) -> Option<Left> {
+        self.work.queues.left(&self.stealers, least, self.widest)
+    }
+
+    /// Lends a deque, as [`NodeQueues::borrow_deque`] does.
+    pub(crate) fn borrow_deque(&self, steal: Steal, helper: Option<usize>) -> Deque {
+        self.work.queues.borrow_deque(steal, self.widest, helper)
+    }
+
+    /// Takes back a deque that is empty again.
+    pub(crate) fn return_deque(&self, steal: Steal, deque: Deque) {
+        self.work.queues.return_deque(steal, deque);
+    }
+
+    /// The cache of a helper, by its place in the node.
+    fn cache_of(&self, helper: usize) -> &AtomicU16 {
+        &self.work.caches[helper]
+    }
+}
+
+/// What comes of a [`Steal`] in a pool of so many nodes: the widest that lets the same helpers.
+///
+/// So that there are no more queues to look into than there are kinds of job.
+fn effective(steal: Steal, nodes: usize, all_are_near: bool) -> Steal {
+    match steal {
+        _ if nodes == 1 => Steal::Anywhere,
+        Steal::Near if all_are_near => Steal::Anywhere,
+        _ => steal,
+    }
+}
+
+/// Whether a node's CPUs have several last-level caches.
+fn has_caches(topology: &Topology, node: NodeId, cache_by_cpu: &[u16]) -> bool {
+    let cpus = topology.node(node).into_iter().flat_map(|node| node.cpus());
+    let mut caches = cpus.filter_map(|cpu| cache_by_cpu.get(cpu.os_index() as usize));
+    let first = caches.next();
+    caches.any(|cache| Some(cache) != first)
 }
 
 impl fmt::Debug for Shared {

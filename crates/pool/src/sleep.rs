@@ -101,6 +101,12 @@ impl Sleep {
         self.searching.load(Ordering::Relaxed)
     }
 
+    /// How many helpers sleep; after a fence, as [`Sleep::searching`].
+    pub(crate) fn asleep(&self) -> usize {
+        // Relaxed: the caller's fence orders it.
+        self.asleep.load(Ordering::Relaxed)
+    }
+
     /// Wakes up to so many helpers, the last to fall asleep first; returns how many.
     ///
     /// After [`Sleep::look`] or [`Sleep::end_search`].

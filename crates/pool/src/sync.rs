@@ -141,6 +141,11 @@ mod parking {
             CURRENT.with(|current| current.replace(self));
         }
 
+        /// Names the thread.
+        pub(crate) fn id(&self) -> *const () {
+            Arc::as_ptr(&self.0).cast()
+        }
+
         pub(crate) fn unpark(&self) {
             *self.0.left.lock().expect("loom's locks are not poisoned") = true;
             self.0.changed.notify_one();

@@ -20,7 +20,7 @@ use crate::post::Round;
 use crate::queue::{Queue, Taken};
 use crate::shared::Shared;
 use crate::spin::Spin;
-use crate::steal::Rotation;
+use crate::steal::{Rotation, Steal};
 use crate::sync::{Ordering, fence, park};
 use crate::task::JobRef;
 
@@ -34,8 +34,8 @@ pub(crate) struct Worker<'p> {
     pool: *const Shared,
     activity: &'p Activity,
     /// Invariant: every frame leaves it as it found it, but for what thieves
-    /// took. Thieves take the oldest, so where one job of a frame is gone, all
-    /// jobs of the frames below are gone too.
+    /// took. Thieves take the oldest of a deque, so where one job of a frame is
+    /// gone, all jobs of the frames below on that deque are gone too.
     queue: Queue<'p>,
     /// The node's place in the pool.
     pub(crate) node: usize,
@@ -95,7 +95,7 @@ impl<'p> Worker<'p> {
             shared,
             pool: Arc::as_ptr(shared),
             activity,
-            queue: Queue::new(activity, deque),
+            queue: Queue::new(activity, shared.widest, deque),
             node,
             helper,
             is_alone: shared.nodes.len() == 1,
@@ -164,8 +164,9 @@ impl<'p> Worker<'p> {
 
     /// Takes a job that stems from what this worker waits for, from the helper that runs that, and runs it; returns whether there was one.
     pub(crate) fn help(&self, thief: usize, done: &Completion) -> bool {
-        // Where jobs of frames below are queued, what the job queues would lie among them.
-        if !self.queue.is_empty() {
+        // Where jobs of frames below are queued, what the job queues would lie among them. What only
+        // fewer may take is on no deque that is looked at.
+        if !self.queue.is_empty() || self.steal() != self.shared.widest {
             return false;
         }
         let Some(job) = self.shared.take_from(self, thief, JobId::of(done)) else { return false };
@@ -175,9 +176,42 @@ impl<'p> Worker<'p> {
         while let Some(job) = next {
             // SAFETY: [taken] it comes from a queue.
             unsafe { job.run(self) };
-            next = self.pop();
+            next = self.queue.pop_shown();
         }
         true
+    }
+
+    /// What the innermost frame's jobs are queued under.
+    #[inline]
+    pub(crate) fn steal(&self) -> Steal {
+        self.queue.steal()
+    }
+
+    /// Queues what comes under another [`Steal`] until the guard is dropped; none where it is the same.
+    ///
+    /// What is kept is shown first, so that all that is kept later is queued under the new one.
+    pub(crate) fn enter_steal(&self, steal: Steal) -> Option<Under<'_>> {
+        let outer = self.steal();
+        if steal == outer {
+            return None;
+        }
+        if self.queue.keeps_any() {
+            while self.queue.show_oldest(|| self.borrow_deque()) {}
+            self.wake_for_shown();
+        }
+        self.queue.set_steal(steal);
+        Some(Under { worker: self, outer, floor: self.queue.begin_foreign() })
+    }
+
+    /// Runs a job that was queued under this.
+    ///
+    /// # Safety
+    ///
+    /// - `[taken]` as in [`JobRef::run`].
+    pub(crate) unsafe fn run(&self, job: JobRef, steal: Steal) {
+        let _under = self.enter_steal(steal);
+        // SAFETY: [taken].
+        unsafe { job.run(self) }
     }
 
     /// Whether tasks of this scope may be pushed: its frame is the innermost, and no join lies above it.
@@ -229,7 +263,7 @@ impl<'p> Worker<'p> {
 
     /// Wakes whoever may take what was just shown.
     fn wake_for_shown(&self) {
-        self.shared.wake_for_shown(self.node);
+        self.shared.wake_for_shown(self.node, self.steal());
         // SAFETY: by the invariant of `taken`; the fence of the wake-up comes before the poke's look.
         if let Some(done) = unsafe { self.taken.get().as_ref() } {
             done.poke();
@@ -259,9 +293,11 @@ impl<'p> Worker<'p> {
         job
     }
 
-    /// Takes the newest job that a frame which has ended left on the deque.
-    pub(crate) fn pop(&self) -> Option<JobRef> {
-        self.queue.pop_shown()
+    /// Takes the newest job that a frame which has ended left on any deque, and says what it was queued under.
+    ///
+    /// For a helper that is at nothing else: a frame's jobs might be among them.
+    pub(crate) fn pop_any(&self) -> Option<(JobRef, Steal)> {
+        self.queue.pop_any()
     }
 
     /// Counts the worker as one that is busy, if it is not counted yet.
@@ -296,13 +332,16 @@ impl<'p> Worker<'p> {
     }
 
     fn borrow_deque(&self) -> Deque {
-        self.shared.borrow_deque(self.node)
+        let helper = self.shared.place_in_node(self.node, self.helper);
+        self.shared.nodes[self.node].borrow_deque(self.steal(), helper)
     }
 
     /// Takes part in a call that requires helpers of this node; returns whether there was one.
     fn serve_required(&self) -> bool {
         let Some(helper) = self.helper else { return false };
         let Some(part) = self.shared.accept(self, Looking::ForRequired) else { return false };
+        // What it queues is no part of what this thread waits for.
+        let _under = self.enter_steal(self.shared.widest);
         // SAFETY: [taken] nothing is promised of null.
         let _foreign = unsafe { self.enter_foreign(ptr::null()) };
         // SAFETY: [part] it was accepted.
@@ -317,9 +356,9 @@ impl Drop for Worker<'_> {
             return;
         }
         self.leaves_cpu();
-        if let Some(deque) = self.queue.take_deque() {
+        for (steal, deque) in self.queue.take_deques() {
             debug_assert!(deque.is_empty(), "every frame leaves the deque as it found it");
-            self.shared.return_deque(self.node, deque);
+            self.shared.nodes[self.node].return_deque(steal, deque);
         }
     }
 }
@@ -355,6 +394,21 @@ impl Drop for TakenOn<'_> {
     fn drop(&mut self) {
         self.worker.taken.set(self.before);
         self.worker.change_origin(self.before);
+    }
+}
+
+/// Queues under what was before again when it is dropped.
+pub(crate) struct Under<'w> {
+    worker: &'w Worker<'w>,
+    outer: Steal,
+    floor: usize,
+}
+
+impl Drop for Under<'_> {
+    fn drop(&mut self) {
+        // Nothing is kept: all of it belonged to frames that have ended.
+        self.worker.queue.set_steal(self.outer);
+        self.worker.queue.end_foreign(self.floor);
     }
 }
 

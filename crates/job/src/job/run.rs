@@ -191,8 +191,13 @@ impl<'a> Running<'a> {
             by_site || (is_caller && self.work[share].is_local(spot.cpu))
         };
         let may = |&share: &usize| {
-            let anywhere = self.steal == Steal::Anywhere;
-            anywhere || serves(share) || (is_caller && self.seating.duty[share])
+            let near = |site: usize| self.demands[share].near.contains(&site);
+            let by_steal = match self.steal {
+                Steal::Node => false,
+                Steal::Near => site.is_some_and(near),
+                _ => true,
+            };
+            by_steal || serves(share) || (is_caller && self.seating.duty[share])
         };
         let mut order: Vec<usize> = (0..self.work.len()).filter(may).collect();
         if order.len() > 1 {

@@ -18,6 +18,8 @@ pub(crate) struct Demand {
     pub(crate) worth: usize,
     /// The sites whose helpers run its chunks; never empty.
     pub(crate) serving: Vec<usize>,
+    /// The sites whose helpers run its chunks too under [`Steal::Near`].
+    pub(crate) near: Vec<usize>,
     /// All sites, nearest to the share first.
     pub(crate) nearest: Vec<usize>,
     /// Whether the first serving sites are used up before the next; else they are used evenly.
@@ -33,8 +35,21 @@ pub(crate) struct Caller {
     pub(crate) is_helper: bool,
     /// For each share, whether the caller is local to it or on a site that serves it.
     pub(crate) serves: Vec<bool>,
+    /// For each share, whether the caller is on a site that runs its chunks too under [`Steal::Near`].
+    pub(crate) near: Vec<bool>,
     /// All shares, nearest to the caller first.
     pub(crate) nearest: Vec<usize>,
+}
+
+impl Caller {
+    /// Whether it may run a share's chunks.
+    fn may_run(&self, share: usize, steal: Steal) -> bool {
+        match steal {
+            Steal::Node => self.serves[share],
+            Steal::Near => self.serves[share] || self.near[share],
+            _ => true,
+        }
+    }
 }
 
 /// What the job allows.
@@ -124,7 +139,7 @@ pub(crate) fn seat(
     caller: &Caller,
     limits: Limits,
 ) -> Seating {
-    let never = limits.steal == Steal::Never;
+    let is_restricted = limits.steal != Steal::Anywhere;
     let mut free: Vec<usize> = helpers.to_vec();
     let all_helpers: usize = helpers.iter().sum();
     let mut seating = Seating {
@@ -133,13 +148,14 @@ pub(crate) fn seat(
         required: vec![false; helpers.len()],
         threads: vec![0; shares.len()],
         adopted: vec![None; shares.len()],
-        duty: vec![!never; shares.len()],
+        duty: vec![!is_restricted; shares.len()],
     };
 
-    // The largest share it serves, else the nearest it may steal from.
+    // The largest share it serves, else the nearest it may run.
     let served = (0..shares.len()).filter(|&share| caller.serves[share]);
     let largest = served.max_by_key(|&share| (shares[share].size, usize::MAX - share));
-    let nearest = caller.nearest.first().copied().filter(|_| !never);
+    let mut nearest = caller.nearest.iter().copied();
+    let nearest = nearest.find(|&share| caller.may_run(share, limits.steal));
     seating.caller = largest.or(nearest);
     if let Some(site) = caller.site {
         // A helper that calls cannot also be invited; an outside caller uses a
@@ -152,7 +168,8 @@ pub(crate) fn seat(
         *free = (*free).min(limits.per_site - taken);
     }
 
-    let mut left = limits.threads.min(limits.worth.max(if never { shares.len() } else { 1 }));
+    let mut left =
+        limits.threads.min(limits.worth.max(if is_restricted { shares.len() } else { 1 }));
     if let Some(share) = seating.caller {
         seating.threads[share] = 1;
         left -= 1;
@@ -182,17 +199,17 @@ pub(crate) fn seat(
         seating.threads[claim.share] = claim.threads;
         claims.push(claim);
     }
-    if never {
-        cover_all(shares, caller, &mut seating);
+    if is_restricted {
+        cover_all(shares, caller, limits.steal, &mut seating);
     }
     seating
 }
 
 /// Sees to it that every share has a thread that must come: the caller, or a required helper.
-fn cover_all(shares: &[Demand], caller: &Caller, seating: &mut Seating) {
+fn cover_all(shares: &[Demand], caller: &Caller, steal: Steal, seating: &mut Seating) {
     let caller_site = caller.site.filter(|_| seating.caller.is_some());
     for (share, demand) in shares.iter().enumerate() {
-        if seating.caller.is_some() && caller.serves[share] {
+        if seating.caller.is_some() && caller.may_run(share, steal) {
             seating.duty[share] = true;
             continue;
         }

@@ -148,12 +148,21 @@ impl<'p> Sites<'p> {
         (all.filter(|&site| Some(distance_of(site)) == least).collect(), false)
     }
 
+    /// The sites nearest to a node beside those that serve it: all at the least distance.
+    fn near(&self, node: NodeId, serving: &[usize]) -> Vec<usize> {
+        let others = || (0..self.sites.len()).filter(|site| !serving.contains(site));
+        let distance_of = |site: usize| self.topology.distance(node, self.sites[site].node);
+        let least = others().map(distance_of).min();
+        others().filter(|&site| Some(distance_of(site)) == least).collect()
+    }
+
     /// What the seating is to know of a share.
     pub(crate) fn demand(&self, share: &Share, worth: usize) -> Demand {
         let size = share.size();
         let Some(node) = share.node else {
             let nearest = self.by_distance(self.caller_node());
-            return Demand { size, worth, serving: nearest.clone(), nearest, in_order: true };
+            let (serving, near) = (nearest.clone(), Vec::new());
+            return Demand { size, worth, serving, near, nearest, in_order: true };
         };
         let (serving, local) = self.serving(node);
         if !local {
@@ -164,8 +173,8 @@ impl<'p> Sites<'p> {
                 "no helper is local to the node; the nearest node's helpers run its part"
             );
         }
-        let nearest = self.by_distance(Some(node));
-        Demand { size, worth, serving, nearest, in_order: false }
+        let (near, nearest) = (self.near(node, &serving), self.by_distance(Some(node)));
+        Demand { size, worth, serving, near, nearest, in_order: false }
     }
 
     /// What the seating is to know of the calling thread.
@@ -178,6 +187,8 @@ impl<'p> Sites<'p> {
             cpu_is_local || site.is_some_and(|site| demand.serving.contains(&site))
         });
         let serves: Vec<bool> = serves.collect();
+        let is_near = |demand: &Demand| site.is_some_and(|site| demand.near.contains(&site));
+        let near = demands.iter().map(is_near).collect();
         let mut nearest: Vec<usize> = (0..shares.len()).collect();
         nearest.sort_by_key(|&share| {
             let distance = match (node, shares[share].node) {
@@ -186,7 +197,7 @@ impl<'p> Sites<'p> {
             };
             (!serves[share], distance)
         });
-        Caller { site, is_helper: self.calling_helper.is_some(), serves, nearest }
+        Caller { site, is_helper: self.calling_helper.is_some(), serves, near, nearest }
     }
 }
 

@@ -62,7 +62,7 @@ fn halves(size: usize) -> Location {
 fn every_unit_is_run_once_wherever_the_range_lives() -> Result {
     const SIZE: usize = 100_003;
     let two = two_nodes();
-    for steal in [Steal::Never, Steal::Anywhere] {
+    for steal in [Steal::Node, Steal::Anywhere] {
         for location in [Location::Anywhere, halves(SIZE), Location::Spread] {
             for threads in 1..5 {
                 let pool = pool_on(&two.topology);
@@ -84,7 +84,7 @@ fn without_stealing_only_helpers_of_the_node_or_the_caller_run_its_chunks() -> R
     let pool = pool_on(&two.topology);
     let caller = thread::current().id();
     for _ in 0..50 {
-        let job = Job::new(0, 1000).location(halves(1000)).steal(Steal::Never);
+        let job = Job::new(0, 1000).location(halves(1000)).steal(Steal::Node);
         let report = job.run(&pool, |chunk| {
             let helper = pool.current_helper().map(|helper| helper.node);
             let own = helper == chunk.node;
@@ -112,7 +112,7 @@ fn a_caller_far_from_the_only_part_leaves_it_to_the_nodes_helpers() -> Result {
         return Ok(());
     }
     let location = Location::PerNode(vec![(node(3), 0..1000)]);
-    let job = Job::new(0, 1000).location(location.clone()).steal(Steal::Never);
+    let job = Job::new(0, 1000).location(location.clone()).steal(Steal::Node);
     job.run(&pool, |_| {
         assert_eq!(pool.current_helper().map(|helper| helper.node), Some(node(3)));
     })?;
@@ -145,7 +145,7 @@ fn a_node_far_from_the_caller_has_all_its_helpers_work() -> Result {
     }
     let location = Location::PerNode(vec![(node(3), 0..1000)]);
     let inside = Default::default();
-    let job = Job::new(0, 1000).location(location).steal(Steal::Never);
+    let job = Job::new(0, 1000).location(location).steal(Steal::Node);
     // The caller has nothing to take and is done at once; all four come even so.
     let report = job.run(&pool, |_| meet(&inside, 4))?;
     assert_eq!((report.threads, report.chunks), (4, 16));
@@ -159,7 +159,7 @@ fn a_helper_that_calls_waits_for_other_nodes_without_blocking_them() -> Result {
     let all: Vec<_> = (0..4_usize).map(|n| (node(n as u32), n * 100..n * 100 + 100)).collect();
     // Every helper calls a job that every node must take part in.
     let chunks = pool.broadcast(|_| {
-        let job = Job::new(0, 400).location(Location::PerNode(all.clone())).steal(Steal::Never);
+        let job = Job::new(0, 400).location(Location::PerNode(all.clone())).steal(Steal::Node);
         let caller = thread::current().id();
         job.run(&pool, |chunk| {
             let helper = pool.current_helper().map(|helper| helper.node);
@@ -181,7 +181,7 @@ fn parts_without_helpers_and_on_nodes_without_cpus_are_run() -> Result {
     let nodes = [node(0)].into_iter().collect();
     let pool = Pool::builder().topology(topology).nodes(nodes).build()?;
     let parts = vec![(node(3), 0..100), (node(8), 100..200), (node(0), 200..300)];
-    for steal in [Steal::Never, Steal::Anywhere] {
+    for steal in [Steal::Node, Steal::Anywhere] {
         let visits = Visits::new(300);
         let job = Job::new(0, 300).location(Location::PerNode(parts.clone())).steal(steal);
         let report = job.run(&pool, |chunk| visits.visit(chunk))?;
@@ -279,7 +279,7 @@ fn ranges_at_the_maximum_run() -> Result {
 fn a_panic_reaches_the_caller_and_stops_the_others() -> Result {
     let two = two_nodes();
     let pool = pool_on(&two.topology);
-    for steal in [Steal::Never, Steal::Anywhere] {
+    for steal in [Steal::Node, Steal::Anywhere] {
         let begun = AtomicUsize::new(0);
         let job = Job::new(0, 1 << 20).location(halves(1 << 20)).steal(steal).max_threads(n(2));
         let result = catch_unwind(AssertUnwindSafe(|| {
@@ -321,7 +321,7 @@ fn jobs_nest_in_jobs_and_run_at_once_from_many_threads() -> Result {
     let pool = pool_on(&two.topology);
     let units = AtomicUsize::new(0);
     thread::scope(|scope| {
-        for steal in [Steal::Never, Steal::Anywhere, Steal::Never] {
+        for steal in [Steal::Node, Steal::Anywhere, Steal::Node] {
             let (pool, units) = (&pool, &units);
             scope.spawn(move || {
                 for _ in 0..20 {
@@ -348,7 +348,7 @@ fn the_caller_gets_its_affinity_back() -> Result {
     let before = affinity::current()?;
     let two = two_nodes();
     let pool = pool_on(&two.topology);
-    Job::new(0, 1000).location(halves(1000)).steal(Steal::Never).run(&pool, |_| ())?;
+    Job::new(0, 1000).location(halves(1000)).steal(Steal::Node).run(&pool, |_| ())?;
     assert_eq!(affinity::current()?, before);
     Ok(())
 }

@@ -91,7 +91,7 @@ fn every_index_is_run_once_under_every_schedule_wherever_the_range_lives() -> Re
     let two = two_nodes();
     let pool = pool_on(&two.topology);
     for schedule in SCHEDULES {
-        for steal in [Steal::Never, Steal::Anywhere] {
+        for steal in [Steal::Node, Steal::Anywhere] {
             for location in [Location::Anywhere, quarters(SIZE), Location::Spread] {
                 for threads in 1..5 {
                     for invite_after in [Duration::ZERO, Duration::from_nanos(1)] {
@@ -370,7 +370,7 @@ fn loops_nest_in_loops_joins_scopes_and_helpers() -> Result {
     let inner = |size: usize| {
         for schedule in SCHEDULES {
             let options = Loop::new().schedule(schedule).location(Location::Spread);
-            options.steal(Steal::Never).for_each_index(&pool, 0..size, |_| {
+            options.steal(Steal::Node).for_each_index(&pool, 0..size, |_| {
                 for_each_chunk(&pool, 0..3, |chunk| {
                     count.fetch_add(chunk.len(), Ordering::Relaxed);
                 });
@@ -482,7 +482,7 @@ fn a_deterministic_sum_of_floats_has_the_same_bits_however_it_is_run() -> Result
             let fold = |sum, part: Range<usize>| terms[part].iter().fold(sum, |a, b| a + b);
             options.reduce_deterministic(&pools[2], 0..5000, || 0.0, fold, |a, b| a + b)
         };
-        let located = sum(Loop::new().location(location).steal(Steal::Never))?;
+        let located = sum(Loop::new().location(location).steal(Steal::Node))?;
         assert_eq!(f64::to_bits(located), f64::to_bits(sum(Loop::new())?));
     }
     Ok(())

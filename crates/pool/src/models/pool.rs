@@ -18,6 +18,7 @@ use crate::helper::{self, Helper};
 use crate::pin::{Kept, Pinned, Place};
 use crate::post::Tickets;
 use crate::shared::{HelperWork, NodeWork, Shared, Started};
+use crate::steal::Steal;
 use crate::storage::OwnPages;
 use crate::sync::Thread;
 use crate::task;
@@ -38,6 +39,11 @@ impl Model {
 
     /// Starts one helper on each of these nodes, which ascend.
     fn on_nodes(nodes: &[u32]) -> Self {
+        Self::restricted(nodes, Steal::Anywhere)
+    }
+
+    /// As [`Model::on_nodes`], in a pool where no more helpers than these may take a job.
+    fn restricted(nodes: &[u32], steal: Steal) -> Self {
         let deques: Vec<_> = nodes.iter().map(|_| Deque::new()).collect();
         let start = |(index, deque): (usize, &Deque)| Started {
             helper: Helper { index, node: NodeId::new(nodes[index]), pinned: Pinned::None },
@@ -48,7 +54,8 @@ impl Model {
         };
         let started: Vec<_> = deques.iter().enumerate().map(start).collect();
         let handles: Vec<_> = started.iter().map(|started| started.thread.clone()).collect();
-        let shared = Arc::new(Shared::new(Arc::clone(&TOPOLOGY), started, Duration::ZERO, None));
+        let shared =
+            Arc::new(Shared::new(Arc::clone(&TOPOLOGY), started, Duration::ZERO, steal, None));
         let threads =
             deques.into_iter().zip(handles).enumerate().map(|(index, (deque, handle))| {
                 let shared = Arc::clone(&shared);
@@ -169,7 +176,9 @@ fn a_spawned_closure_runs_before_shutdown_ends() {
         let model = Model::new(1);
         let ran = Arc::new(std::sync::atomic::AtomicBool::new(false));
         let runs = Arc::clone(&ran);
-        task::spawn(&model.shared, move || runs.store(true, std::sync::atomic::Ordering::SeqCst));
+        task::spawn(&model.shared, None, move || {
+            runs.store(true, std::sync::atomic::Ordering::SeqCst)
+        });
         model.shut_down();
         assert!(ran.load(std::sync::atomic::Ordering::SeqCst));
     });
@@ -183,7 +192,7 @@ fn two_spawned_closures_that_need_each_other_both_run() {
         for _ in 0..2 {
             let met = Arc::clone(&met);
             // Where one helper sleeps on while the other waits here, loom finds a deadlock.
-            task::spawn(&model.shared, move || {
+            task::spawn(&model.shared, None, move || {
                 let (count, changed) = &*met;
                 let mut count = count.lock().expect("nobody panics with it");
                 *count += 1;
@@ -246,7 +255,7 @@ fn a_helper_that_waits_serves_a_call_that_requires_it() {
         enter(shared, |worker| {
             // A helper runs the task; the other, or the scope's owner, takes the
             // second half, and the first then waits for a call that requires it.
-            task::scope(worker, |scope| {
+            task::scope(worker, None, Steal::Anywhere, |scope| {
                 scope.spawn(|_| {
                     task_started.happens();
                     enter(shared, |worker| task::join(worker, || half_stolen.wait(), all));
@@ -265,7 +274,7 @@ fn a_helper_woken_for_a_job_that_takes_an_invitation_instead_wakes_another() {
         let ran = Event::new();
         let job = || {
             let ran = ran.clone();
-            task::spawn(&model.shared, move || ran.happens());
+            task::spawn(&model.shared, None, move || ran.happens());
         };
         enter(&model.shared, |worker| {
             // The first node's helper waits in the call for the job, so only
@@ -286,7 +295,7 @@ fn a_scope_ends_after_its_tasks() {
         let ran = [UnsafeCell::new(false), UnsafeCell::new(false)];
         let shareable = Shareable(&ran);
         enter(&model.shared, |worker| {
-            task::scope(worker, |scope| {
+            task::scope(worker, None, Steal::Anywhere, |scope| {
                 for place in [0, 1] {
                     scope.spawn(move |_| {
                         let ran = shareable.get();
@@ -298,6 +307,59 @@ fn a_scope_ends_after_its_tasks() {
         });
         // SAFETY: loom checks that the tasks' writes are visible and over.
         assert!(ran.iter().all(|ran| ran.with(|ran| unsafe { *ran })));
+        model.shut_down();
+    });
+}
+
+/// Runs a scope of a guest of the first node with one task on the second.
+fn scope_on_the_second(model: &Model, steal: Steal) {
+    let ran = UnsafeCell::new(false);
+    let shareable = Shareable(&ran);
+    enter(&model.shared, |worker| {
+        task::scope(worker, Some(1), steal, |scope| {
+            scope.spawn(move |_| {
+                // SAFETY: loom checks that nobody else uses it.
+                shareable.get().with_mut(|ran| unsafe { *ran = true });
+            });
+        });
+    });
+    // SAFETY: loom checks that the task's write is visible and over.
+    assert!(ran.with(|ran| unsafe { *ran }));
+}
+
+#[test]
+fn a_scope_on_another_node_ends() {
+    check(|| {
+        let model = Model::on_nodes(&[0, 1]);
+        scope_on_the_second(&model, Steal::Anywhere);
+        model.shut_down();
+    });
+}
+
+#[test]
+fn a_scope_that_only_another_node_may_run_ends() {
+    check(|| {
+        let model = Model::on_nodes(&[0, 1]);
+        scope_on_the_second(&model, Steal::Node);
+        model.shut_down();
+    });
+}
+
+#[test]
+fn an_owner_runs_what_it_left_to_a_helper_that_waits_for_the_task() {
+    check(|| {
+        // Both nodes' helpers may take a closure that ends after the scope's task, instead of the task.
+        let model = Model::restricted(&[0, 1], Steal::Anywhere);
+        let ran = Event::new();
+        for node in [0, 1] {
+            let ran = ran.clone();
+            task::spawn(&model.shared, Some(node), move || ran.wait());
+        }
+        enter(&model.shared, |worker| {
+            task::scope(worker, Some(1), Steal::Anywhere, |scope| {
+                scope.spawn(|_| ran.happens());
+            });
+        });
         model.shut_down();
     });
 }

@@ -5,7 +5,9 @@ use loom::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use loom::thread;
 
 use super::check;
+use crate::absent::Absent;
 use crate::sleep::{Searching, Sleep};
+use crate::sync::park;
 
 /// Looks for work as a helper does, and ends where it has seen it: one that sleeps on is a deadlock.
 fn search_until(sleep: &Sleep, helper: usize, found: impl Fn() -> bool) {
@@ -79,5 +81,57 @@ fn work_that_a_searching_helper_leaves_wakes_another() {
             }
         }
         helpers.into_iter().for_each(|helper| helper.join().expect("a helper ends"));
+    });
+}
+
+#[test]
+fn an_owner_that_leaves_a_task_to_a_searching_helper_is_woken_where_that_finds_other_work() {
+    check(|| {
+        let shared = Arc::new((Sleep::default(), Absent::default(), AtomicUsize::new(1)));
+        // The helper that the owner sees searching takes the other job, which it finds first.
+        shared.0.begin_search();
+        let helper = thread::spawn({
+            let shared = Arc::clone(&shared);
+            move || {
+                let (sleep, absent, other) = &*shared;
+                assert_eq!(other.fetch_sub(1, Relaxed), 1, "nobody else takes it");
+                if sleep.end_search() == Searching::Nobody {
+                    absent.poke();
+                }
+            }
+        });
+        let (sleep, absent, _) = &*shared;
+        // Where it is not woken, loom finds a deadlock.
+        absent.enter();
+        while sleep.searching() > 0 || sleep.asleep() > 0 {
+            park();
+        }
+        absent.leave();
+        helper.join().expect("the helper ends");
+    });
+}
+
+#[test]
+fn a_job_that_a_searching_helper_of_another_node_is_relied_on_for_is_seen_to() {
+    check(|| {
+        // The publisher's own node has nobody free. The other node's helper searches: the publisher relies on it.
+        let shared = Arc::new((Sleep::default(), Absent::default(), AtomicUsize::new(0)));
+        shared.0.begin_search();
+        let helper = thread::spawn({
+            let shared = Arc::clone(&shared);
+            move || {
+                let (sleep, absent, queued) = &*shared;
+                // It has found work on its own node.
+                let last = sleep.end_search() == Searching::Nobody;
+                last && absent.were_relying() && queued.load(Relaxed) > 0
+            }
+        });
+        let (sleep, absent, queued) = &*shared;
+        queued.store(1, Relaxed);
+        Sleep::look();
+        absent.rely();
+        let relies = sleep.searching() > 0;
+        let sees_to_it = helper.join().expect("the helper ends");
+        assert!(!relies || sees_to_it);
     });
 }

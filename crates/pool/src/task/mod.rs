@@ -1,12 +1,15 @@
 //! Tasks: closures that any thread of the pool may run, once.
 
+mod elsewhere;
 mod join;
 mod scope;
+mod scope_options;
 mod spawn;
 
 pub(crate) use join::{join, join_in_turn};
 pub use scope::Scope;
 pub(crate) use scope::scope;
+pub use scope_options::ScopeOptions;
 pub(crate) use spawn::spawn;
 
 use crate::worker::Worker;

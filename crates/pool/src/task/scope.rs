@@ -1,18 +1,26 @@
 //! `scope`: tasks that may borrow, all ended when the scope ends.
 
-use std::collections::VecDeque;
+use std::cell::RefCell;
 use std::fmt;
 use std::marker::PhantomData;
 use std::panic::resume_unwind;
 use std::sync::Arc;
 
+use firsttouch_topology::NodeId;
+
 use super::JobRef;
+use super::elsewhere::{Elsewhere, Spot};
+use crate::call::{Arrival, Share};
 use crate::completion::{Countdown, Remaining};
-use crate::current::{node_here, with_current};
+use crate::current::{place_here, with_current};
+use crate::error::NoSuchNode;
 use crate::panic::{FirstPanic, catch, discard};
+use crate::post::Tickets;
 use crate::shared::Shared;
-use crate::sync::{AtomicU64, Mutex, Ordering};
-use crate::worker::{Worker, wait};
+use crate::steal::Steal;
+use crate::sync::{AtomicU64, Ordering};
+use crate::team::{Ask, fork};
+use crate::worker::{Frame, NO_SCOPE, Under, Worker, wait};
 
 /// Where tasks that may borrow for `'scope` are spawned; [`Pool::scope`](crate::Pool::scope) makes one.
 ///
@@ -23,25 +31,25 @@ pub struct Scope<'scope> {
     /// One part for each task, and one for the scope's owner.
     tasks: Countdown,
     panic: FirstPanic,
-    elsewhere: Arc<Elsewhere>,
+    /// The place of the node on which tasks are queued; `None` for that of whoever spawns them.
+    node: Option<usize>,
+    /// What tasks are queued under.
+    steal: Steal,
+    /// Tasks that could not be put on a deque: whoever spawned them is not on their node, or not at this scope.
+    elsewhere: Elsewhere,
     /// The helpers that have taken tasks: a bit for each, which those 64 apart share.
     thieves: AtomicU64,
     /// Invariant in `'scope`, as for [`std::thread::Scope`]: it may neither shrink nor grow.
     scope: PhantomData<fn(&'scope ()) -> &'scope ()>,
 }
 
-/// Tasks spawned by threads that could not put them on a deque of the pool at that point.
-///
-/// The owner runs them while it waits, helpers when they find an announcement
-/// in an injector. The announcements keep this alive, not the tasks: a late one
-/// finds it empty.
-type Elsewhere = Mutex<VecDeque<JobRef>>;
-
 impl<'scope> Scope<'scope> {
     /// Spawns a task into this scope; it ends before the scope does.
     ///
-    /// The calling thread goes on at once. The task may run on any helper, or
-    /// on the thread that opened the scope, and may spawn more.
+    /// The calling thread goes on at once. The task is queued on the scope's
+    /// node, or on that of the calling thread where the scope has none. It may
+    /// run on any helper that the scope's [`Steal`] lets, or on the thread that
+    /// opened the scope, and may spawn more.
     ///
     /// # Examples
     ///
@@ -93,12 +101,55 @@ impl<'scope> Scope<'scope> {
     /// });
     /// ```
     pub fn spawn(&self, f: impl FnOnce(&Self) + Send + 'scope) {
+        self.queue(self.node, f);
+    }
+
+    /// Spawns a task into this scope, queued on a node; that node's helpers are woken first.
+    ///
+    /// A node that the machine has, and that has no helpers in this pool, is
+    /// served by the nearest that has. Where [`Steal::Node`] is in force, the
+    /// task runs there and nowhere else.
+    ///
+    /// # Errors
+    ///
+    /// [`NoSuchNode`] where the machine has no such node. The task does not run then.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = firsttouch_pool::Pool::new()?;
+    /// let mut parts = vec![0; pool.nodes().count()];
+    /// pool.scope(|scope| {
+    ///     for ((node, helpers), part) in pool.nodes().zip(&mut parts) {
+    ///         scope.spawn_on(node, move |_| *part = helpers).expect("the pool has that node");
+    ///     }
+    /// });
+    /// assert_eq!(parts.into_iter().sum::<usize>(), pool.helpers().len());
+    /// # Ok::<(), firsttouch_pool::PoolError>(())
+    /// ```
+    pub fn spawn_on(
+        &self,
+        node: NodeId,
+        f: impl FnOnce(&Self) + Send + 'scope,
+    ) -> Result<(), NoSuchNode> {
+        let node = self.shared.nearest_to(node)?;
+        self.queue(Some(node), f);
+        Ok(())
+    }
+
+    /// Queues a task on a node, or where the calling thread is.
+    fn queue(&self, node: Option<usize>, f: impl FnOnce(&Self) + Send + 'scope) {
         self.tasks.add();
         // SAFETY: [scope] the part just added keeps the scope alive for the task.
         let job = unsafe { job_ref(Box::new(Task { f, scope: self })) };
         with_current(&self.shared, |worker| match worker {
-            Some(worker) if worker.may_push_for(self.id()) => worker.push_for_scope(job),
-            _ => self.spawn_elsewhere(job),
+            Some(worker)
+                if worker.may_push_for(self.id())
+                    && node.is_none_or(|node| node == worker.node) =>
+            {
+                worker.push_for_scope(job);
+            }
+            _ => self.queue_elsewhere(node, job),
         });
     }
 
@@ -107,21 +158,85 @@ impl<'scope> Scope<'scope> {
         std::ptr::from_ref(self).cast()
     }
 
-    fn spawn_elsewhere(&self, job: JobRef) {
-        self.elsewhere.lock().push_back(job);
+    fn queue_elsewhere(&self, node: Option<usize>, job: JobRef) {
+        let (here, steal) = place_here(&self.shared);
+        let node = node.unwrap_or(here);
+        // On the scope's own node, the scope says who may run its tasks. Elsewhere these
+        // are no more than may run what spawns them.
+        let steal = if self.node == Some(node) { self.steal } else { self.steal.min(steal) };
+        let announcement = self.elsewhere.push(Spot { node, steal }, job);
         // The lock orders this: an owner that found nothing there had registered before.
         self.tasks.done().poke();
-        let node = node_here(&self.shared);
-        self.shared.inject(node, announcement(Arc::clone(&self.elsewhere)));
+        self.shared.inject(node, announcement, steal);
     }
 
-    /// Runs one task that nobody has started; returns whether there was one.
-    fn run_one(&self, worker: &Worker<'_>) -> bool {
-        let job = worker.pop_for_scope().or_else(|| self.elsewhere.lock().pop_front());
-        let Some(job) = job else { return self.help_thieves(worker) };
-        // SAFETY: [taken] it comes from a queue.
-        unsafe { job.run(worker) };
-        true
+    /// Runs, in the owner's wait, something that nobody has started; returns whether there was something.
+    fn run_one(&self, worker: &Worker<'_>, left: &LeftTo<'_>) -> bool {
+        if let Some(job) = worker.pop_for_scope() {
+            // SAFETY: [taken] it comes from a queue.
+            unsafe { job.run(worker) };
+            return true;
+        }
+        self.see_to_elsewhere(worker, left) || self.help_thieves(worker)
+    }
+
+    /// Sees to tasks that are on no deque; returns whether there is something new to look for.
+    ///
+    /// The owner runs those on its own node. Others it leaves to their node's
+    /// helpers while one of these is free. Else it runs them where it may;
+    /// where it may not, it has one of the node's helpers come, and one that
+    /// waits comes too.
+    fn see_to_elsewhere(&self, worker: &Worker<'_>, left: &LeftTo<'_>) -> bool {
+        let mut next = 0;
+        while let Some((spot, after)) = self.elsewhere.first_from(next) {
+            let Spot { node, steal } = spot;
+            next = after;
+            let is_here = node == worker.node;
+            if !is_here && left.is_left_to(node) {
+                continue;
+            }
+            if !is_here && !self.shared.may_take(worker.node, node, steal) {
+                self.have_run_there(worker, spot);
+                return true;
+            }
+            // Where it was taken in the meantime, nobody has to see to it.
+            let Some(job) = self.elsewhere.pop(spot) else { continue };
+            self.run_under(worker, if is_here { steal } else { steal.off_its_node() }, job);
+            return true;
+        }
+        false
+    }
+
+    /// Runs a task that queues under this.
+    fn run_under(&self, worker: &Worker<'_>, steal: Steal, job: JobRef) {
+        if steal == worker.steal() {
+            // SAFETY: [taken] it comes from a queue.
+            return unsafe { job.run(worker) };
+        }
+        let _frame = self.enter_under(worker, steal);
+        let mut next = Some(job);
+        while let Some(job) = next {
+            // SAFETY: [taken] it comes from a queue.
+            unsafe { job.run(worker) };
+            next = worker.pop_for_scope();
+        }
+    }
+
+    /// Has a helper of another node run what waits in a spot there, until nothing does.
+    #[cold]
+    fn have_run_there(&self, worker: &Worker<'_>, spot: Spot) {
+        let tickets = Tickets { required: 1, optional: 0 };
+        let asks = std::iter::once(Ask { node: spot.node, tickets });
+        fork(worker, asks, false, &Deputy { scope: self, spot }, || ());
+    }
+
+    /// Begins a frame of this scope in which tasks are queued under this, apart from any frame below.
+    ///
+    /// Whoever enters it runs all that is queued in it before it ends.
+    fn enter_under<'w>(&self, worker: &'w Worker<'w>, steal: Steal) -> Apart<'w> {
+        let under = worker.enter_steal(steal);
+        let apart = worker.enter(NO_SCOPE);
+        Apart { _frame: worker.enter(self.id()), _apart: apart, _under: under }
     }
 
     /// Runs a job that stems from a task which another thread runs; returns whether there was one.
@@ -154,12 +269,24 @@ impl fmt::Debug for Scope<'_> {
 }
 
 /// Opens a scope, runs `f` in it, and returns when every task has ended.
-pub(crate) fn scope<'scope, R>(worker: &Worker<'_>, f: impl FnOnce(&Scope<'scope>) -> R) -> R {
+///
+/// `node` is the place of the node on which its tasks are queued, if there is
+/// one; `steal` what they are queued under, if that is narrower than it would be.
+pub(crate) fn scope<'scope, R>(
+    worker: &Worker<'_>,
+    node: Option<usize>,
+    steal: Steal,
+    f: impl FnOnce(&Scope<'scope>) -> R,
+) -> R {
+    let steal = steal.min(worker.steal());
+    let _under = worker.enter_steal(steal);
     let scope = Scope {
         shared: Arc::clone(worker.shared()),
         tasks: Countdown::new(1),
         panic: FirstPanic::new(),
-        elsewhere: Arc::default(),
+        node,
+        steal,
+        elsewhere: Elsewhere::default(),
         thieves: AtomicU64::new(0),
         scope: PhantomData,
     };
@@ -168,7 +295,8 @@ pub(crate) fn scope<'scope, R>(worker: &Worker<'_>, f: impl FnOnce(&Scope<'scope
     // Nothing between here and the end of the wait can unwind, and the tasks
     // may borrow this frame until then.
     if scope.tasks.owner_done(1) == Remaining::Others {
-        wait(worker, scope.tasks.done(), || scope.run_one(worker));
+        let left = LeftTo { shared: &scope.shared, nodes: RefCell::default() };
+        wait(worker, scope.tasks.done(), || scope.run_one(worker, &left));
     }
     match (result, scope.panic.take()) {
         (Ok(result), None) => result,
@@ -178,6 +306,63 @@ pub(crate) fn scope<'scope, R>(worker: &Worker<'_>, f: impl FnOnce(&Scope<'scope
             resume_unwind(payload)
         }
         (Err(()), None) => unreachable!("the body's panic is kept, and so is the first of all"),
+    }
+}
+
+/// What a helper does that comes for the tasks in a spot, in place of the scope's owner.
+struct Deputy<'s, 'scope> {
+    scope: &'s Scope<'scope>,
+    spot: Spot,
+}
+
+impl Share for Deputy<'_, '_> {
+    fn run(&self, shared: &Shared, _: Arrival) {
+        let Self { scope, spot } = *self;
+        with_current(shared, |worker| {
+            // Whoever comes, comes as a helper.
+            let Some(worker) = worker else { return };
+            let _frame = scope.enter_under(worker, spot.steal);
+            while let Some(job) = worker.pop_for_scope().or_else(|| scope.elsewhere.pop(spot)) {
+                // SAFETY: [taken] it comes from a queue.
+                unsafe { job.run(worker) };
+            }
+        });
+    }
+}
+
+/// A frame of a scope that is no part of the one below it. Fields are dropped in their order.
+struct Apart<'w> {
+    _frame: Frame<'w>,
+    _apart: Frame<'w>,
+    _under: Option<Under<'w>>,
+}
+
+/// The nodes to whose helpers an owner that waits leaves tasks; these wake it when they do not keep up any more.
+struct LeftTo<'s> {
+    shared: &'s Shared,
+    /// The places of the nodes that know of the owner.
+    nodes: RefCell<Vec<usize>>,
+}
+
+impl LeftTo<'_> {
+    /// Whether tasks that wait on a node are left to its helpers: while one is free to come.
+    fn is_left_to(&self, node: usize) -> bool {
+        let there = &self.shared.nodes[node];
+        let mut nodes = self.nodes.borrow_mut();
+        if !nodes.contains(&node) {
+            // Before the look, so that whoever changes what it finds wakes the owner.
+            there.work.absent.enter();
+            nodes.push(node);
+        }
+        there.has_free_helper()
+    }
+}
+
+impl Drop for LeftTo<'_> {
+    fn drop(&mut self) {
+        for &node in self.nodes.get_mut().iter() {
+            self.shared.nodes[node].work.absent.leave();
+        }
     }
 }
 
@@ -230,27 +415,4 @@ where
     let tasks = unsafe { &raw const (*this).tasks };
     // SAFETY: [part] the task's own, given up only here.
     unsafe { Countdown::part_done(tasks) };
-}
-
-/// Tells helpers, through an injector, that a scope has tasks elsewhere.
-fn announcement(elsewhere: Arc<Elsewhere>) -> JobRef {
-    let job = Arc::into_raw(elsewhere).cast();
-    // SAFETY: [job] the job owns one count of the Arc.
-    unsafe { JobRef::new(job, follow_announcement) }
-}
-
-/// Runs one of the tasks that an announcement was made for, where one is left.
-///
-/// # Safety
-///
-/// - `[job]` as in [`JobRef::new`].
-unsafe fn follow_announcement(job: *const (), worker: &Worker<'_>) {
-    // SAFETY: [job] this is the pointer that `announcement` took from the Arc.
-    let elsewhere = unsafe { Arc::from_raw(job.cast::<Elsewhere>()) };
-    let task = elsewhere.lock().pop_front();
-    drop(elsewhere);
-    if let Some(task) = task {
-        // SAFETY: [taken] it comes from a queue.
-        unsafe { task.run(worker) };
-    }
 }

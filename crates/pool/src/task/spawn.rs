@@ -1,19 +1,19 @@
 //! `spawn`: a closure that nobody waits for.
 
 use super::JobRef;
-use crate::current::node_here;
+use crate::current::place_here;
 use crate::panic::catch;
 use crate::shared::Shared;
 use crate::worker::Worker;
 
-/// Queues a closure on the node that the calling thread is on.
+/// Queues a closure on this node of the pool, or on the one that the calling thread is on.
 ///
 /// It goes to the node's injector and never on a deque: a deque holds only
 /// work that its owner's frames wait for, so that a thread that waits never
 /// runs a stranger's closure.
-pub(crate) fn spawn(shared: &Shared, f: impl FnOnce() + Send + 'static) {
-    let node = node_here(shared);
-    shared.inject(node, job_ref(Box::new(f)));
+pub(crate) fn spawn(shared: &Shared, node: Option<usize>, f: impl FnOnce() + Send + 'static) {
+    let (here, steal) = place_here(shared);
+    shared.inject(node.unwrap_or(here), job_ref(Box::new(f)), steal);
 }
 
 fn job_ref<F: FnOnce() + Send + 'static>(f: Box<F>) -> JobRef {

@@ -26,6 +26,7 @@ pub(crate) const ALL: &[&[Case]] = &[
     pool::CONFINEMENT,
     pool::OFFLINE,
     pool::STEALING,
+    pool::RESTRICTED,
     pool::STORAGE,
     bench::CASES,
 ];

@@ -152,7 +152,7 @@ fn stealing(machine: &Machine) -> anyhow::Result<()> {
 fn one_thread(machine: &Machine) -> anyhow::Result<()> {
     let bytes = bytes_by_cpus(machine);
     let expected = pages_by_cpus(machine);
-    for steal in [Steal::Never, Steal::Anywhere] {
+    for steal in [Steal::Node, Steal::Anywhere] {
         let came = initialise(bytes, PageSize::Base, |init| {
             init.steal(steal).max_threads(NonZeroUsize::MIN)
         })?;

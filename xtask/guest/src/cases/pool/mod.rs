@@ -3,6 +3,7 @@
 mod confinement;
 mod offline;
 mod pinning;
+mod restricted;
 mod stealing;
 mod storage;
 
@@ -14,6 +15,7 @@ use firsttouch_guest::machine::Machine;
 pub(super) use confinement::CASES as CONFINEMENT;
 pub(super) use offline::CASES as OFFLINE;
 pub(super) use pinning::CASES as PINNING;
+pub(super) use restricted::CASES as RESTRICTED;
 pub(super) use stealing::CASES as STEALING;
 pub(super) use storage::CASES as STORAGE;
 

@@ -119,7 +119,7 @@ fn round(pool: &Pool) -> anyhow::Result<()> {
         }
     });
     ensure!(tasks.into_inner() == 100, "a scope has lost a task");
-    for steal in [Steal::Anywhere, Steal::Never] {
+    for steal in [Steal::Anywhere, Steal::Node] {
         let sum = AtomicUsize::new(0);
         let job = Job::new(0, UNITS).min_chunk(64).location(Location::Spread).steal(steal);
         let report = job.run(pool, |chunk| {
@@ -230,7 +230,7 @@ impl Observed {
         drop(events.take(""));
         let chunks = Mutex::new(Vec::new());
         let job = Job::new(0, UNITS).min_chunk(64).location(Location::Spread);
-        let report = job.steal(Steal::Never).run(pool, |chunk| {
+        let report = job.steal(Steal::Node).run(pool, |chunk| {
             let helper = pool.current_helper().cloned();
             chunks.lock().expect("nobody panics with the lock").push((chunk.clone(), helper));
             thread::yield_now();

@@ -90,7 +90,7 @@ fn cursors(machine: &Machine) -> anyhow::Result<()> {
 fn placed(machine: &Machine, pool: &Pool, events: &Events) -> anyhow::Result<()> {
     let writers = Mutex::new(BTreeSet::new());
     drop(events.take(""));
-    let job = Job::new(0, UNITS).min_chunk(16).location(Location::Spread).steal(Steal::Never);
+    let job = Job::new(0, UNITS).min_chunk(16).location(Location::Spread).steal(Steal::Node);
     job.run(pool, |chunk| {
         let mut writers = writers.lock().expect("nobody panics with the lock");
         writers.extend(chunk.cpu_node);
