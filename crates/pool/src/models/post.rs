@@ -10,6 +10,7 @@ use crate::board::Looking;
 use crate::call::{Arrival, Call, CallRef};
 use crate::post::{Claim, Post, Tickets};
 use crate::shared::Shared;
+use crate::steal::Steal;
 
 fn tickets(required: usize, optional: usize) -> Tickets {
     Tickets { required, optional }
@@ -17,7 +18,7 @@ fn tickets(required: usize, optional: usize) -> Tickets {
 
 /// What callers and helpers of a node share, without helpers.
 fn front() -> Arc<(Post, Claim, Shared)> {
-    let nobody = Shared::new(TOPOLOGY.clone(), Vec::new(), Duration::ZERO, None);
+    let nobody = Shared::new(TOPOLOGY.clone(), Vec::new(), Duration::ZERO, Steal::Anywhere, None);
     Arc::new((Post::default(), Claim::default(), nobody))
 }
 
