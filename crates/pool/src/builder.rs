@@ -1,26 +1,25 @@
 //! The builder: which CPUs a pool uses, how many helpers, and how they start.
 
+mod plan;
+mod start;
+
 use std::any::Any;
 use std::fmt;
 use std::num::NonZeroUsize;
-use std::sync::{Arc, mpsc};
-use std::thread;
+use std::sync::Arc;
 use std::time::Duration;
 
-use firsttouch_topology::{CpuSet, Node, NodeId, NodeSet, Topology};
+use firsttouch_topology::{CpuSet, NodeSet, Topology};
 
-use crate::deque::Deque;
+use self::plan::Plan;
+use self::start::Start;
 use crate::error::PoolError;
-use crate::helper::{self, Helper};
-use crate::pin::{Kept, Pin, Pinned, Place};
+use crate::handlers::Handlers;
+use crate::helper::Helper;
+use crate::pin::{Pin, Pinned};
 use crate::pool::Pool;
-use crate::shared::{HelperWork, NodeWork, PanicHandler, Shared, Started};
 use crate::spin;
-use crate::spread::{one_per_core_first, spread};
 use crate::steal::Steal;
-use crate::storage::OwnPages;
-use crate::sync;
-use crate::worker::Worker;
 
 /// Room for the helper's own frames and for the report of a panic, in bytes.
 const MIN_STACK: usize = 64 << 10;
@@ -28,8 +27,33 @@ const MIN_STACK: usize = 64 << 10;
 /// A quarter of what an address can name, in bytes: the arithmetic of every C library stays in range.
 const MAX_STACK: usize = usize::MAX / 4;
 
-/// `PID_MAX_LIMIT` of 64-bit kernels: no kernel runs more threads.
-const MAX_HELPERS: usize = 4 << 20;
+/// What one helper is for, where the builder is not told how many there are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum HelperPer {
+    /// One hardware thread (SMT sibling): one helper for each CPU. (the default)
+    #[default]
+    Cpu,
+    /// One core: one helper for all of its CPUs.
+    ///
+    /// For work that fills a core's execution units or its cache, where a
+    /// second thread on the core would only take from the first. With
+    /// [`Pin::Cpu`] each helper keeps to the first CPU of its core.
+    Core,
+}
+
+/// How many helpers there are.
+#[derive(Clone, Copy, Debug)]
+enum Count {
+    /// As many as can run at once.
+    ByCpus,
+    /// So many, spread over the nodes.
+    InAll(NonZeroUsize),
+    /// So many on each node.
+    PerNode(NonZeroUsize),
+    /// None: callers do it all.
+    None,
+}
 
 /// Chooses a pool's CPUs, its helpers and how they are pinned.
 ///
@@ -51,13 +75,15 @@ pub struct PoolBuilder {
     topology: Option<Arc<Topology>>,
     nodes: Option<NodeSet>,
     cpus: Option<CpuSet>,
-    helpers_per_node: Option<NonZeroUsize>,
+    count: Count,
+    helper_per: HelperPer,
+    accept_fewer: bool,
     pin: Pin,
     thread_name: Box<dyn Fn(usize) -> String + Send + Sync>,
     stack_size: Option<usize>,
     spin: Duration,
     steal: Steal,
-    panic_handler: Option<PanicHandler>,
+    handlers: Handlers,
 }
 
 impl PoolBuilder {
@@ -66,13 +92,15 @@ impl PoolBuilder {
             topology: None,
             nodes: None,
             cpus: None,
-            helpers_per_node: None,
+            count: Count::ByCpus,
+            helper_per: HelperPer::default(),
+            accept_fewer: false,
             pin: Pin::default(),
             thread_name: Box::new(|helper| format!("firsttouch-{helper}")),
             stack_size: None,
             spin: spin::DEFAULT,
             steal: Steal::default(),
-            panic_handler: None,
+            handlers: Handlers::default(),
         }
     }
 
@@ -98,13 +126,105 @@ impl PoolBuilder {
         self
     }
 
+    /// Sets the number of helpers in all.
+    ///
+    /// They are spread over the nodes in proportion to their CPUs, at least one
+    /// on each while there are enough. Replaces an earlier call of this, of
+    /// [`helpers_per_node`](Self::helpers_per_node) and of
+    /// [`current_thread`](Self::current_thread). Default: as many as the CPUs,
+    /// and the CPU quota of the process's control groups, let run at once.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::num::NonZeroUsize;
+    ///
+    /// let three = NonZeroUsize::new(3).unwrap();
+    /// let pool = firsttouch_pool::Pool::builder().helpers(three).build()?;
+    /// assert_eq!(pool.helpers().len(), 3);
+    /// # Ok::<(), firsttouch_pool::PoolError>(())
+    /// ```
+    pub fn helpers(mut self, helpers: NonZeroUsize) -> Self {
+        self.count = Count::InAll(helpers);
+        self
+    }
+
     /// Sets the number of helpers on each node that has a CPU for them.
     ///
-    /// Default: as many in all as the CPUs, and the CPU quota of the process's
-    /// control groups, let run at once; spread over the nodes in proportion to
-    /// their CPUs, at least one on each while there are enough.
+    /// Replaces an earlier call of this, of [`helpers`](Self::helpers) and of
+    /// [`current_thread`](Self::current_thread), and has the same default as
+    /// `helpers`.
     pub fn helpers_per_node(mut self, helpers: NonZeroUsize) -> Self {
-        self.helpers_per_node = Some(helpers);
+        self.count = Count::PerNode(helpers);
+        self
+    }
+
+    /// Sets whether there is a helper for each CPU or for each core. Default: [`HelperPer::Cpu`].
+    ///
+    /// Where [`helpers`](Self::helpers) sets their number, this decides in
+    /// proportion to what they are spread over the nodes.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use firsttouch_pool::{HelperPer, Pool};
+    ///
+    /// let pool = Pool::builder().helper_per(HelperPer::Core).build()?;
+    /// assert!(pool.helpers().len() <= pool.topology().cores().len());
+    /// # Ok::<(), firsttouch_pool::PoolError>(())
+    /// ```
+    pub fn helper_per(mut self, unit: HelperPer) -> Self {
+        self.helper_per = unit;
+        self
+    }
+
+    /// Starts no helper: whoever calls runs everything itself.
+    ///
+    /// For tests, for debuggers, and where another runtime has the CPUs. The
+    /// pool has the builder's nodes, with no helpers on any, so a job's parts
+    /// and a region's pages are spread over them all the same, equally. A
+    /// [`broadcast`](Pool::broadcast) runs once, on the caller. A closure given
+    /// to [`spawn`](Pool::spawn) runs on the calling thread before `spawn`
+    /// returns; what it spawns itself runs after it, in order, so that no
+    /// depth of them fills the stack. It must not wait for what its caller does
+    /// after the call, such as giving up a lock.
+    ///
+    /// Replaces an earlier call of [`helpers`](Self::helpers) and of
+    /// [`helpers_per_node`](Self::helpers_per_node).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = firsttouch_pool::Pool::builder().current_thread().build()?;
+    /// let caller = std::thread::current().id();
+    /// pool.spawn(move || assert_eq!(std::thread::current().id(), caller));
+    /// assert_eq!(pool.join(|| 1, || 2), (1, 2));
+    /// assert_eq!(pool.broadcast(|member| member.is_caller()), [true]);
+    /// # Ok::<(), firsttouch_pool::PoolError>(())
+    /// ```
+    pub fn current_thread(mut self) -> Self {
+        self.count = Count::None;
+        self
+    }
+
+    /// Sets whether the pool may have fewer helpers where the system refuses to start one. Default: no.
+    ///
+    /// Then those that could be started are spread over the nodes in
+    /// proportion to what was asked for; [`Pool::refused_helpers`] says how
+    /// many are missing, and so does a warning event. Where not one can be
+    /// started, it is an error all the same.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = firsttouch_pool::Pool::builder().accept_fewer(true).build()?;
+    /// if pool.refused_helpers() > 0 {
+    ///     println!("{} helpers only", pool.helpers().len());
+    /// }
+    /// # Ok::<(), firsttouch_pool::PoolError>(())
+    /// ```
+    pub fn accept_fewer(mut self, accept: bool) -> Self {
+        self.accept_fewer = accept;
         self
     }
 
@@ -162,15 +282,98 @@ impl PoolBuilder {
         self
     }
 
-    /// Sets what becomes of a panic in a closure of [`Pool::spawn`], for which no caller waits.
+    /// Sets what each helper's thread calls before it looks for its first work. Default: nothing.
     ///
-    /// The handler runs on the helper, which lives on; a panic in the handler
-    /// is dropped. Default: a warning event.
+    /// The helper is pinned by then. `build` does not wait for the handlers,
+    /// so that one which takes its time delays only its own helper. In a
+    /// handler the thread works for the pool: [`join`](crate::join) and the
+    /// other functions of the crate mean this pool there. A panic in a handler
+    /// is one for which no caller waits: it goes to the
+    /// [panic handler](Self::panic_handler), and the helper works on.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (sender, receiver) = std::sync::mpsc::channel();
+    /// let pool = firsttouch_pool::Pool::builder()
+    ///     .start_handler(move |helper| sender.send(helper.index).unwrap())
+    ///     .build()?;
+    /// let mut started: Vec<_> = receiver.iter().take(pool.helpers().len()).collect();
+    /// started.sort();
+    /// assert!(started.into_iter().eq(0..pool.helpers().len()));
+    /// # Ok::<(), firsttouch_pool::PoolError>(())
+    /// ```
+    ///
+    /// It outlives the builder, so it cannot borrow:
+    ///
+    /// ```compile_fail,E0597
+    /// let count = std::sync::atomic::AtomicUsize::new(0);
+    /// let count = &count;
+    /// firsttouch_pool::Pool::builder().start_handler(move |helper| {
+    ///     count.fetch_add(helper.index, std::sync::atomic::Ordering::Relaxed);
+    /// });
+    /// ```
+    ///
+    /// ```
+    /// static COUNT: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
+    /// let count = &COUNT;
+    /// firsttouch_pool::Pool::builder().start_handler(move |helper| {
+    ///     count.fetch_add(helper.index, std::sync::atomic::Ordering::Relaxed);
+    /// });
+    /// ```
+    ///
+    /// Every helper calls the same one, so it cannot be bound to a thread:
+    ///
+    /// ```compile_fail,E0277
+    /// let one = std::cell::Cell::new(1);
+    /// firsttouch_pool::Pool::builder().start_handler(move |helper| one.set(helper.index));
+    /// ```
+    ///
+    /// ```
+    /// let one = std::sync::Mutex::new(1);
+    /// firsttouch_pool::Pool::builder().start_handler(move |helper| {
+    ///     *one.lock().unwrap() = helper.index;
+    /// });
+    /// ```
+    pub fn start_handler(mut self, handler: impl Fn(&Helper) + Send + Sync + 'static) -> Self {
+        self.handlers.start = Some(Box::new(handler));
+        self
+    }
+
+    /// Sets what each helper's thread calls after its last work, when the pool shuts down. Default: nothing.
+    ///
+    /// Dropping the pool waits for it, so it must not wait for what the
+    /// dropping thread does afterwards. The thread still works for the pool,
+    /// but the other helpers may have ended: a [`broadcast`](crate::broadcast)
+    /// there is run by this helper alone. A panic in a handler goes to the
+    /// [panic handler](Self::panic_handler).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (sender, receiver) = std::sync::mpsc::channel();
+    /// let pool = firsttouch_pool::Pool::builder()
+    ///     .exit_handler(move |helper| sender.send(helper.index).unwrap())
+    ///     .build()?;
+    /// let helpers = pool.helpers().len();
+    /// drop(pool);
+    /// assert_eq!(receiver.iter().count(), helpers);
+    /// # Ok::<(), firsttouch_pool::PoolError>(())
+    /// ```
+    pub fn exit_handler(mut self, handler: impl Fn(&Helper) + Send + Sync + 'static) -> Self {
+        self.handlers.exit = Some(Box::new(handler));
+        self
+    }
+
+    /// Sets what becomes of a panic for which no caller waits: in a closure of [`Pool::spawn`], or in another handler.
+    ///
+    /// The handler runs on the thread that panicked, which lives on; a panic
+    /// in the handler is dropped. Default: a warning event.
     pub fn panic_handler(
         mut self,
         handler: impl Fn(Box<dyn Any + Send>) + Send + Sync + 'static,
     ) -> Self {
-        self.panic_handler = Some(Box::new(handler));
+        self.handlers.panic = Some(Box::new(handler));
         self
     }
 
@@ -180,8 +383,9 @@ impl PoolBuilder {
     ///
     /// [`PoolError`] where the machine cannot be read, where the nodes or CPUs
     /// do not exist or leave none that is allowed, where the stack size, a
-    /// thread's name or so many helpers cannot be had, and where the system refuses to start a
-    /// thread. Nothing is left behind then.
+    /// thread's name or so many helpers cannot be had, and where the system
+    /// refuses to start a thread, unless [fewer](Self::accept_fewer) will do.
+    /// Nothing is left behind then.
     ///
     /// # Panics
     ///
@@ -195,88 +399,54 @@ impl PoolBuilder {
         {
             return Err(PoolError::StackSize { bytes, min: MIN_STACK, max: MAX_STACK });
         }
-        let plans = self.plan(&topology)?;
-        let names: Vec<_> = (0..plans.len()).map(|helper| (self.thread_name)(helper)).collect();
+        let plan = Plan::new(&self, &topology)?;
+        let names: Vec<_> = (0..plan.helpers()).map(|helper| (self.thread_name)(helper)).collect();
         if let Some(helper) = names.iter().position(|name| name.contains('\0')) {
             let name = names.into_iter().nth(helper).unwrap_or_default();
             return Err(PoolError::ThreadName { helper, name });
         }
-        let pool = start(
+        let start = Start {
             topology,
-            plans,
-            names,
-            self.stack_size,
-            self.spin,
-            self.steal,
-            self.panic_handler,
-        )?;
+            pin: self.pin,
+            stack_size: self.stack_size,
+            spin: self.spin,
+            steal: self.steal,
+            accept_fewer: self.accept_fewer,
+            handlers: self.handlers,
+        };
+        let pool = start.helpers(plan, names)?;
         report(&pool, self.pin);
         Ok(pool)
     }
 
-    /// Decides which helper goes where.
-    fn plan(&self, topology: &Topology) -> Result<Vec<Plan>, PoolError> {
-        let nodes = self.usable_cpus(topology)?;
-        // How many threads the process may run at once on each node.
-        let cpus: Vec<_> = nodes.iter().map(|(_, cpus)| cpus.len()).collect();
-        let parallelism = topology.allowed().parallelism().get();
-        let capacities = spread(parallelism.min(cpus.iter().sum()), &cpus);
-        let counts = match self.helpers_per_node {
-            Some(helpers) => vec![helpers.get(); nodes.len()],
-            None => capacities.clone(),
-        };
-        // Before anything is planned for each, which could take all memory.
-        let wanted = counts.iter().fold(0, |all: usize, &count| all.saturating_add(count));
-        if wanted > MAX_HELPERS {
-            return Err(PoolError::TooManyHelpers { wanted, max: MAX_HELPERS });
-        }
-        let mut plans: Vec<Plan> = Vec::with_capacity(wanted);
-        let used = counts.iter().filter(|&&count| count > 0).count();
-        for (((node, cpus), count), capacity) in nodes.into_iter().zip(counts).zip(capacities) {
-            let singly = one_per_core_first(topology, &cpus);
-            let places = singly.into_iter().cycle().map(|cpu| match self.pin {
-                Pin::Node => Place::Node(node, cpus.clone()),
-                Pin::Cpu => Place::Cpu(cpu),
-                Pin::None => Place::Anywhere,
-            });
-            plans.extend(places.take(count).enumerate().map(|(index, place)| Plan {
-                node,
-                place,
-                first_of: (index == 0).then_some((count, capacity)),
-                nodes: used,
-            }));
-        }
-        Ok(plans)
-    }
-
-    /// Returns the nodes that have CPUs for helpers, and these CPUs.
-    fn usable_cpus(&self, topology: &Topology) -> Result<Vec<(NodeId, CpuSet)>, PoolError> {
-        let present: NodeSet = topology.nodes().iter().map(Node::id).collect();
-        let chosen_nodes = self.nodes.as_ref().unwrap_or(&present);
-        let absent = chosen_nodes.difference(&present);
-        if !absent.is_empty() {
-            return Err(PoolError::NoSuchNode { absent, present });
-        }
-        let online = topology.online_cpus();
-        let chosen_cpus = self.cpus.as_ref().unwrap_or(online);
-        let absent = chosen_cpus.difference(online);
-        if !absent.is_empty() {
-            return Err(PoolError::NoSuchCpu { absent, online: online.clone() });
-        }
-        let mut nodes = cpus_by_node(topology);
-        nodes.retain(|(node, _)| chosen_nodes.contains(*node));
-        let chosen = nodes.iter().fold(CpuSet::new(), |all, (_, cpus)| all.union(cpus));
-        let chosen = chosen.intersection(chosen_cpus);
-        let allowed = topology.allowed().cpus();
-        let usable = chosen.intersection(allowed);
-        if usable.is_empty() {
-            return Err(PoolError::NoCpus { allowed: allowed.clone(), chosen });
-        }
-        for (_, cpus) in &mut nodes {
-            *cpus = cpus.intersection(&usable);
-        }
-        nodes.retain(|(_, cpus)| !cpus.is_empty());
-        Ok(nodes)
+    /// Starts the pool that [`Pool::global`] gives, and that the crate's free functions use outside of every pool.
+    ///
+    /// For a program's `main`, before anything uses that pool; a library leaves
+    /// it to the program. It is never dropped: its helpers sleep until the
+    /// process ends.
+    ///
+    /// # Errors
+    ///
+    /// [`PoolError::GlobalExists`] where there is one already, built by this or
+    /// by its first use, else as for [`build`](Self::build).
+    ///
+    /// # Panics
+    ///
+    /// As for [`build`](Self::build), and where it is called while the same thread builds it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use firsttouch_pool::{HelperPer, Pool, PoolError};
+    ///
+    /// let pool = Pool::builder().helper_per(HelperPer::Core).build_global()?;
+    /// assert_eq!(firsttouch_pool::broadcast(|_| ()).len(), pool.helpers().len());
+    /// let again = Pool::builder().build_global();
+    /// assert!(matches!(again, Err(PoolError::GlobalExists { .. })));
+    /// # Ok::<(), PoolError>(())
+    /// ```
+    pub fn build_global(self) -> Result<&'static Pool, PoolError> {
+        crate::global::build(self)
     }
 }
 
@@ -285,115 +455,15 @@ impl fmt::Debug for PoolBuilder {
         f.debug_struct("PoolBuilder")
             .field("nodes", &self.nodes)
             .field("cpus", &self.cpus)
-            .field("helpers_per_node", &self.helpers_per_node)
+            .field("count", &self.count)
+            .field("helper_per", &self.helper_per)
+            .field("accept_fewer", &self.accept_fewer)
             .field("pin", &self.pin)
             .field("stack_size", &self.stack_size)
             .field("spin", &self.spin)
-            .field("steal", &self.steal)
+            .field("handlers", &self.handlers)
             .finish_non_exhaustive()
     }
-}
-
-/// Where one helper is to go.
-struct Plan {
-    node: NodeId,
-    place: Place,
-    /// Where it is the first of its node, the node's helpers and how many threads it has CPUs for.
-    first_of: Option<(usize, usize)>,
-    /// How many nodes the pool has.
-    nodes: usize,
-}
-
-/// Returns every node with its CPUs; CPUs that no node names go to the first node that has CPUs, else to the first.
-fn cpus_by_node(topology: &Topology) -> Vec<(NodeId, CpuSet)> {
-    let mut nodes: Vec<_> =
-        topology.nodes().iter().map(|node| (node.id(), node.cpus().clone())).collect();
-    let named = nodes.iter().fold(CpuSet::new(), |all, (_, cpus)| all.union(cpus));
-    let homeless = topology.online_cpus().difference(&named);
-    let first = nodes.iter().position(|(_, cpus)| !cpus.is_empty()).unwrap_or(0);
-    if let (false, Some((node, cpus))) = (homeless.is_empty(), nodes.get_mut(first)) {
-        tracing::warn!(
-            cpus = %homeless,
-            node = node.os_index(),
-            "no node names these CPUs; their helpers work for this node"
-        );
-        *cpus = cpus.union(&homeless);
-    }
-    nodes
-}
-
-/// Starts every helper, or none.
-fn start(
-    topology: Arc<Topology>,
-    plans: Vec<Plan>,
-    names: Vec<String>,
-    stack_size: Option<usize>,
-    spin: Duration,
-    steal: Steal,
-    panic_handler: Option<PanicHandler>,
-) -> Result<Pool, PoolError> {
-    let wanted = plans.len();
-    let mut threads = Vec::with_capacity(wanted);
-    let mut starting = Vec::with_capacity(wanted);
-    for (index, (plan, name)) in plans.into_iter().zip(names).enumerate() {
-        let (report, reported) = mpsc::sync_channel(1);
-        let (share, shared) = mpsc::sync_channel(1);
-        let mut thread = thread::Builder::new().name(name);
-        if let Some(bytes) = stack_size {
-            thread = thread.stack_size(bytes);
-        }
-        match thread.spawn(move || live(index, plan, &report, &shared)) {
-            Ok(thread) => threads.push(thread),
-            Err(source) => {
-                // The helpers already started end when nobody can tell them what they share.
-                drop(starting);
-                for thread in threads.drain(..) {
-                    let _ = thread.join();
-                }
-                return Err(PoolError::Spawn { started: index, wanted, source });
-            }
-        }
-        starting.push((reported, share));
-    }
-    let (reports, shares): (Vec<_>, Vec<_>) = starting.into_iter().unzip();
-    let started = reports
-        .into_iter()
-        .map(|reported| reported.recv().expect("a helper reports before it can fail"));
-    let shared = Arc::new(Shared::new(topology, started.collect(), spin, steal, panic_handler));
-    for share in shares {
-        share.send(Arc::clone(&shared)).expect("a helper waits for what it shares");
-    }
-    Ok(Pool::from_parts(shared, threads))
-}
-
-/// A helper's life: it pins itself, reports, and runs work until the pool shuts down.
-fn live(
-    index: usize,
-    plan: Plan,
-    report: &mpsc::SyncSender<Started>,
-    shared: &mpsc::Receiver<Arc<Shared>>,
-) {
-    let pinned = plan.place.pin_current();
-    // Made here, so that their memory is first touched on the helper's node.
-    let deque = Deque::new();
-    let work = OwnPages::new(HelperWork::new(plan.nodes));
-    let node_work =
-        plan.first_of.map(|(helpers, capacity)| OwnPages::new(NodeWork::new(helpers, capacity)));
-    let started = Started {
-        helper: Helper { index, node: plan.node, pinned },
-        thread: sync::current(),
-        stealer: deque.stealer(),
-        work,
-        node_work,
-    };
-    // Where a later helper could not be started, nobody listens any more.
-    if report.send(started).is_err() {
-        return;
-    }
-    let Ok(shared) = shared.recv() else { return };
-    let node = shared.place_of_node(index);
-    let kept = Kept::to(plan.place, pinned);
-    helper::run(&Worker::helper(&shared, deque, node, index), index, kept);
 }
 
 /// Tells the log what became of the pool.

@@ -53,10 +53,34 @@ pub(crate) fn with_current<R>(shared: &Shared, f: impl FnOnce(Option<&Worker<'_>
 /// Whether the calling thread's innermost worker is one of this pool's that [has enough](Worker::has_enough) jobs queued.
 #[inline(always)]
 pub(crate) fn has_enough(shared: &Arc<Shared>) -> bool {
+    innermost_is(|worker| worker.belongs_to(shared) && worker.has_enough())
+}
+
+/// As [`has_enough`], whichever pool's it is.
+#[inline(always)]
+pub(crate) fn innermost_has_enough() -> bool {
+    innermost_is(|worker| worker.has_enough())
+}
+
+#[inline(always)]
+fn innermost_is(matches: impl FnOnce(&Worker<'_>) -> bool) -> bool {
     let innermost = CURRENT.try_with(Cell::get).unwrap_or(ptr::null());
     // SAFETY: by the invariant of CURRENT.
     let innermost = unsafe { innermost.as_ref() };
-    innermost.is_some_and(|worker| worker.belongs_to(shared) && worker.has_enough())
+    innermost.is_some_and(matches)
+}
+
+/// Calls `f` with the worker that the calling thread is for the innermost pool it works for, if it works for any.
+#[inline]
+pub(crate) fn with_innermost<R>(f: impl FnOnce(Option<&Worker<'_>>) -> R) -> R {
+    // SAFETY: [frame] `f` is for any lifetime, so it cannot keep the worker.
+    f(unsafe { innermost_where(|_| true) })
+}
+
+/// Calls `f` with the worker that the calling thread is as a helper, if it is one.
+pub(crate) fn with_home<R>(f: impl FnOnce(Option<&Worker<'_>>) -> R) -> R {
+    // SAFETY: [frame] `f` is for any lifetime, so it cannot keep the worker.
+    f(unsafe { home() })
 }
 
 /// Calls `f` with the worker that the calling thread is for this pool; makes it a guest if it is none.
@@ -64,7 +88,10 @@ pub(crate) fn has_enough(shared: &Arc<Shared>) -> bool {
 pub(crate) fn enter<R>(shared: &Arc<Shared>, f: impl FnOnce(&Worker<'_>) -> R) -> R {
     // SAFETY: [frame] `f` is for any lifetime, so it cannot keep the worker.
     match unsafe { innermost_where(|worker| worker.belongs_to(shared)) } {
-        Some(worker) => f(worker),
+        Some(worker) => {
+            worker.process().assert_here();
+            f(worker)
+        }
         None => enter_as_guest(shared, f),
     }
 }
@@ -77,6 +104,7 @@ pub(crate) fn enter_out_of_line<R>(shared: &Arc<Shared>, f: impl FnOnce(&Worker<
 
 #[inline(never)]
 fn enter_as_guest<R>(shared: &Arc<Shared>, f: impl FnOnce(&Worker<'_>) -> R) -> R {
+    shared.process.assert_here();
     let guest = Worker::guest(shared, nearest_node(shared));
     let _current = guest.make_current();
     f(&guest)

@@ -1,10 +1,10 @@
-//! Why a pool cannot be built, or work not be queued where it was to be.
+//! Why a pool cannot be had, or work not be queued where it was to be.
 
 use std::io;
 
 use firsttouch_topology::{CpuSet, NodeId, NodeSet, TopologyError};
 
-/// Why a pool cannot be built.
+/// Why a pool cannot be had.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PoolError {
@@ -80,6 +80,21 @@ pub enum PoolError {
         #[source]
         source: io::Error,
     },
+    /// There is a global pool already; it cannot be replaced.
+    #[error(
+        "the global pool has been built already, with {helpers} helpers; \
+         build it before anything uses it, or build a pool of your own"
+    )]
+    GlobalExists {
+        /// How many helpers it has.
+        helpers: usize,
+    },
+    /// The global pool was built before this process was forked, and its helpers are not here.
+    #[error(
+        "this process is a fork of the one that built the global pool, and has none of its \
+         helpers; build a pool of its own after the fork, or replace the process by exec"
+    )]
+    Forked,
 }
 
 /// A task was to be queued on a node that the machine does not have.

@@ -7,6 +7,7 @@ use crate::panic::{catch, discard};
 use crate::pin::{Kept, Pinned};
 use crate::post::Part;
 use crate::shared::NodeWork;
+use crate::shutdown::{Resting, Woken};
 use crate::spin::Spin;
 use crate::steal::Steal;
 use crate::task::JobRef;
@@ -52,7 +53,7 @@ enum Found {
     Nothing,
     /// No work, and others look for it who need the CPU; the helper is not counted among them any more.
     Crowd,
-    /// No work, and the pool shuts down.
+    /// No work for anybody, and the pool shuts down.
     End,
 }
 
@@ -60,8 +61,27 @@ enum Found {
 pub(crate) fn run(worker: &Worker<'_>, helper: usize, mut kept: Kept) {
     let _current = worker.make_current();
     let shared = worker.shared();
+    shared.handlers.started(&shared.helpers[helper]);
+    work(worker, helper, &mut kept);
+    if !worker.process().is_here() {
+        return;
+    }
+    shared.handlers.exits(&shared.helpers[helper]);
+    // The handler may have queued something, and the others may have ended.
+    while let Some(work) = find(worker, helper).filter(|_| worker.process().is_here()) {
+        run_all(worker, helper, work, || ());
+    }
+    if worker.process().is_here() {
+        // SAFETY: [once] this helper's loop has ended, and ends once.
+        unsafe { shared.ended(helper) };
+    }
+}
+
+/// Runs work until the pool has shut down, or this is a copy of the helper in a forked child.
+fn work(worker: &Worker<'_>, helper: usize, kept: &mut Kept) {
+    let shared = worker.shared();
     let sleep = &shared.nodes[worker.node].work.front.sleep;
-    let work_arrived = || shared.has_work_for(worker, helper) || shared.shutdown.has_begun();
+    let has_work = || shared.has_work_for(worker, helper);
     sleep.begin_search();
     loop {
         shared.note_cache(worker.node, helper);
@@ -70,21 +90,42 @@ pub(crate) fn run(worker: &Worker<'_>, helper: usize, mut kept: Kept) {
                 let from = if let Work::Job(job) = &work { job.from } else { worker.node };
                 shared.found_work(worker.node, from);
                 run_all(worker, helper, work, || sleep.begin_search());
+                if !worker.process().is_here() {
+                    return;
+                }
                 continue;
             }
             Found::Nothing => shared.found_nothing(worker.node),
             Found::Crowd => {}
             Found::End => {
                 shared.found_nothing(worker.node);
-                break;
+                if rest(worker, helper) == Woken::Over {
+                    return;
+                }
+                continue;
             }
         }
-        sleep.sleep(helper, work_arrived);
+        sleep.sleep(helper, || has_work() || shared.shutdown.has_begun());
         // What it traces runs a subscriber's code.
         discard(catch(|| kept.look(helper)));
     }
-    // SAFETY: [once] this helper's loop ends here, and once.
-    unsafe { shared.ended(helper) };
+}
+
+/// Sleeps while the pool shuts down and others still run something; it counts as searching when it is woken for work.
+fn rest(worker: &Worker<'_>, helper: usize) -> Woken {
+    let shared = worker.shared();
+    let sleep = &shared.nodes[worker.node].work.front.sleep;
+    // Where it was dropped in this helper, that has come to rest there.
+    if shared.shutdown.is_over() || shared.rests() == Resting::All {
+        return Woken::Over;
+    }
+    let has_work = || shared.has_work_for(worker, helper);
+    sleep.sleep(helper, || has_work() || shared.shutdown.is_over());
+    let woken = shared.shutdown.wakes();
+    if woken == Woken::Over {
+        shared.found_nothing(worker.node);
+    }
+    woken
 }
 
 /// Looks for work until it is time to sleep.
@@ -109,7 +150,8 @@ fn search(worker: &Worker<'_>, helper: usize) -> Found {
             if let Some(work) = find(worker, helper) {
                 return Found::Work(work);
             }
-            if last_look {
+            // What another node's helper is on its way to is not done yet.
+            if last_look && !shared.has_jobs() {
                 return Found::End;
             }
             // What calls require now, this helper has come to already.
@@ -145,6 +187,10 @@ fn run_all(worker: &Worker<'_>, helper: usize, mut work: Work, begin_search: imp
                 // SAFETY: [taken] it comes from a queue.
                 unsafe { worker.run(job, steal) }
             }
+        }
+        // In a forked child nobody gives up the locks that others held.
+        if !worker.process().is_here() {
+            return;
         }
         match find(worker, helper) {
             Some(next) => work = next,

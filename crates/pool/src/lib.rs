@@ -5,6 +5,10 @@
 //! queued where its caller is, and taken by that node's helpers first, then by
 //! others in order of distance. Helpers sleep while there is nothing to do.
 //!
+//! The functions [`join`], [`scope`], [`spawn`] and [`broadcast`] use the pool
+//! that the calling thread works for, else the [global pool](Pool::global), as
+//! rayon's do.
+//!
 //! # Examples
 //!
 //! ```
@@ -29,6 +33,8 @@ mod counters;
 mod current;
 mod deque;
 mod error;
+mod global;
+mod handlers;
 mod helper;
 #[cfg(all(test, loom))]
 mod models;
@@ -39,6 +45,7 @@ mod panic;
 mod pin;
 mod pool;
 mod post;
+mod process;
 mod queue;
 mod shared;
 mod shutdown;
@@ -48,13 +55,15 @@ mod spread;
 mod steal;
 mod storage;
 mod sync;
+mod sys;
 mod task;
 mod team;
 mod worker;
 
-pub use builder::PoolBuilder;
+pub use builder::{HelperPer, PoolBuilder};
 pub use counters::Counters;
 pub use error::{NoSuchNode, PoolError};
+pub use global::{broadcast, current_helper, join, scope, spawn};
 pub use helper::Helper;
 pub use node_counter::NodeCounter;
 pub use pin::{Pin, Pinned};

@@ -34,6 +34,14 @@ pub enum Pinned {
     Refused,
 }
 
+impl Pinned {
+    /// Returns whether the helper is kept somewhere.
+    #[must_use]
+    pub fn is_granted(self) -> bool {
+        matches!(self, Self::Cpu(_) | Self::Node(_))
+    }
+}
+
 /// What one helper is to be kept to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Place {

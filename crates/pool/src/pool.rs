@@ -4,6 +4,7 @@ use std::fmt;
 use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use crossbeam_utils::CachePadded;
 use firsttouch_topology::{NodeId, Topology};
@@ -24,6 +25,7 @@ use crate::storage::Storage;
 use crate::sync::UnsafeCell;
 use crate::task::{self, Scope, ScopeOptions};
 use crate::team::{Ask, Member, Team, fork};
+use crate::worker::NO_SCOPE;
 
 /// Helper threads, pinned per NUMA node, and the work they are given.
 ///
@@ -39,11 +41,21 @@ use crate::team::{Ask, Member, Team, fork};
 /// So a closure given to [`Pool::spawn`] must not wait for what the dropping
 /// thread does after the drop.
 ///
-/// A child that `fork` makes has none of the helpers: a pool that it inherits
-/// is of no use there, and its drop never returns.
+/// # Fork
+///
+/// A child that `fork` makes has none of the helpers, so a pool that it
+/// inherits is of no use there: every call that would run something panics and
+/// says so, and so does a call during which the thread forked, when its
+/// closure returns in the child. Dropping the pool there returns at once.
+/// The child can build pools of its own, or replace itself by `exec`, as
+/// [`std::process::Command`] does. Where the kernel cannot tell parent from
+/// child (Linux before 4.14, or a filter that refuses `madvise`), a warning
+/// event says so when the pool is built, and its use in a child can hang.
 pub struct Pool {
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
+    /// The helpers that were asked for.
+    wanted: usize,
 }
 
 impl Pool {
@@ -70,8 +82,54 @@ impl Pool {
         Self::builder().build()
     }
 
-    pub(crate) fn from_parts(shared: Arc<Shared>, threads: Vec<JoinHandle<()>>) -> Self {
-        Self { shared, threads }
+    pub(crate) fn from_parts(
+        shared: Arc<Shared>,
+        threads: Vec<JoinHandle<()>>,
+        wanted: usize,
+    ) -> Self {
+        Self { shared, threads, wanted }
+    }
+
+    /// Returns the pool of the whole process; starts it with the defaults where there is none yet.
+    ///
+    /// A program builds it otherwise with [`PoolBuilder::build_global`], before
+    /// anything uses it. [`join`](crate::join), [`scope`](crate::scope),
+    /// [`spawn`](crate::spawn) and [`broadcast`](crate::broadcast) use it on
+    /// threads that work for no pool. It is never dropped: its helpers sleep
+    /// until the process ends, and closures of [`Pool::spawn`] may be left when
+    /// it does.
+    ///
+    /// # Errors
+    ///
+    /// As for [`PoolBuilder::build`] where it has to be built; the next call
+    /// tries again. [`PoolError::Forked`] in a child that `fork` has made after
+    /// it was built.
+    ///
+    /// # Panics
+    ///
+    /// Where it is called while the same thread builds it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use firsttouch_pool::Pool;
+    ///
+    /// let pool = Pool::global()?;
+    /// assert_eq!(pool.join(|| 1, || 2), (1, 2));
+    /// assert!(std::ptr::eq(pool, Pool::global()?));
+    /// # Ok::<(), firsttouch_pool::PoolError>(())
+    /// ```
+    pub fn global() -> Result<&'static Self, PoolError> {
+        crate::global::global()
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// Whether this process is the one that built it.
+    pub(crate) fn is_here(&self) -> bool {
+        self.shared.process.is_here()
     }
 
     /// Returns the topology that the pool was built on.
@@ -81,14 +139,59 @@ impl Pool {
     }
 
     /// Returns all helpers by index; helpers of one node are neighbours.
+    ///
+    /// Empty where the pool [starts none](PoolBuilder::current_thread).
     #[must_use]
     pub fn helpers(&self) -> &[Helper] {
         &self.shared.helpers
     }
 
     /// Visits the nodes that have helpers, ascending by number, with how many each has.
+    ///
+    /// Where the pool [starts no helper](PoolBuilder::current_thread), these
+    /// are the builder's nodes, and each has 0.
     pub fn nodes(&self) -> impl Iterator<Item = (NodeId, usize)> + '_ {
         self.shared.nodes.iter().map(|node| (node.id, node.helpers.len()))
+    }
+
+    /// Returns whether the kernel keeps every helper where the builder's [`Pin`](crate::Pin) wanted it; also true without helpers.
+    ///
+    /// [`Helper::pinned`] says it of each. Not so where no pin was asked for.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use firsttouch_pool::{Pin, Pool};
+    ///
+    /// let pool = Pool::builder().pin(Pin::None).build()?;
+    /// assert!(!pool.is_pinned());
+    /// # Ok::<(), firsttouch_pool::PoolError>(())
+    /// ```
+    #[must_use]
+    pub fn is_pinned(&self) -> bool {
+        self.shared.helpers.iter().all(|helper| helper.pinned.is_granted())
+    }
+
+    /// Returns how many of the helpers asked for the system refused to start; 0 unless the builder [accepts fewer](PoolBuilder::accept_fewer).
+    #[must_use]
+    pub fn refused_helpers(&self) -> usize {
+        self.wanted - self.shared.helpers.len()
+    }
+
+    /// Returns how long a thread looks for work before it sleeps, as the [builder](PoolBuilder::spin) was told.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let pool = firsttouch_pool::Pool::builder().spin(Duration::ZERO).build()?;
+    /// assert_eq!(pool.spin(), Duration::ZERO);
+    /// # Ok::<(), firsttouch_pool::PoolError>(())
+    /// ```
+    #[must_use]
+    pub fn spin(&self) -> Duration {
+        self.shared.spin
     }
 
     /// Reads what each helper has run so far, by helper index.
@@ -163,8 +266,9 @@ impl Pool {
 
     /// Runs `f` on every helper once, and returns the results by helper index.
     ///
-    /// A caller from outside takes no part. A caller that is a helper runs its
-    /// own share. Waits until every helper has come, which may be long where
+    /// A caller from outside takes no part, unless the pool [starts no
+    /// helper](PoolBuilder::current_thread): then it alone runs `f`, as member
+    /// 0. A caller that is a helper runs its own share. Waits until every helper has come, which may be long where
     /// they run other work.
     ///
     /// # Panics
@@ -180,32 +284,7 @@ impl Pool {
     /// # Ok::<(), firsttouch_pool::PoolError>(())
     /// ```
     pub fn broadcast<R: Send>(&self, f: impl Fn(&Member<'_>) -> R + Sync) -> Vec<R> {
-        let results = Results::new(self.shared.helpers.len());
-        let ended = catch(|| self.broadcast_into(&results, f));
-        match ended {
-            Ok(()) => results.into_vec(),
-            Err(payload) => {
-                // Not while the payload unwinds: a second panic would abort.
-                results.discard();
-                resume_unwind(payload)
-            }
-        }
-    }
-
-    /// Runs `f` on every helper once, and puts each result in its place.
-    fn broadcast_into<R: Send>(&self, results: &Results<R>, f: impl Fn(&Member<'_>) -> R + Sync) {
-        enter(&self.shared, |worker| {
-            let asks = (0..self.shared.nodes.len()).map(|node| {
-                let required = self.shared.others_on_node(node, worker.helper);
-                Ask { node, tickets: Tickets { required, optional: 0 } }
-            });
-            let share = CachePadded::new(Broadcast { results, f, steal: worker.steal() });
-            fork(worker, asks, false, &*share, || {
-                if let Some(helper) = worker.helper {
-                    share.run_as(&self.shared, helper, true);
-                }
-            });
-        });
+        broadcast_on(&self.shared, f)
     }
 
     /// Runs two closures, perhaps at once, and returns both results.
@@ -374,6 +453,10 @@ impl Pool {
 
     /// Queues a closure on the calling thread's node, and returns at once.
     ///
+    /// Where the pool [starts no helper](PoolBuilder::current_thread) it runs
+    /// the closure itself before it returns, unless the thread runs another
+    /// such closure of the pool's: then after that one.
+    ///
     /// Nobody waits for it, except that dropping the pool runs what is queued.
     /// Its panic goes to the [panic handler](PoolBuilder::panic_handler).
     ///
@@ -518,7 +601,16 @@ impl<F: Fn(&Member<'_>) -> R + Sync, R: Send> Share for Broadcast<'_, F, R> {
 
 impl Drop for Pool {
     fn drop(&mut self) {
+        if !self.is_here() {
+            // No handle names a thread of this process now, and each may name one later.
+            self.threads.drain(..).for_each(std::mem::forget);
+            return;
+        }
         self.shared.shut_down();
+        if with_current(&self.shared, |worker| worker?.helper).is_some() {
+            // What it runs after this, it runs alone.
+            let _ = self.shared.rests();
+        }
         let current = thread::current().id();
         for (index, thread) in self.threads.drain(..).enumerate() {
             if thread.thread().id() != current {
@@ -535,6 +627,49 @@ impl fmt::Debug for Pool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Pool").field("helpers", &self.shared.helpers).finish_non_exhaustive()
     }
+}
+
+/// Runs `f` on every helper once, and returns the results by helper index; without helpers, on the caller.
+pub(crate) fn broadcast_on<R: Send>(
+    shared: &Arc<Shared>,
+    f: impl Fn(&Member<'_>) -> R + Sync,
+) -> Vec<R> {
+    if shared.helpers.is_empty() {
+        return enter(shared, |worker| {
+            let _frame = worker.enter(NO_SCOPE);
+            vec![f(&Member::new(shared, 0, None, true))]
+        });
+    }
+    let results = Results::new(shared.helpers.len());
+    let ended = catch(|| broadcast_into(shared, &results, f));
+    match ended {
+        Ok(()) => results.into_vec(),
+        Err(payload) => {
+            // Not while the payload unwinds: a second panic would abort.
+            results.discard();
+            resume_unwind(payload)
+        }
+    }
+}
+
+/// Runs `f` on every helper once, and puts each result in its place.
+fn broadcast_into<R: Send>(
+    shared: &Arc<Shared>,
+    results: &Results<R>,
+    f: impl Fn(&Member<'_>) -> R + Sync,
+) {
+    enter(shared, |worker| {
+        let asks = (0..shared.nodes.len()).map(|node| {
+            let required = shared.others_on_node(node, worker.helper);
+            Ask { node, tickets: Tickets { required, optional: 0 } }
+        });
+        let share = CachePadded::new(Broadcast { results, f, steal: worker.steal() });
+        fork(worker, asks, false, &*share, || {
+            if let Some(helper) = worker.helper {
+                share.run_as(shared, helper, true);
+            }
+        });
+    });
 }
 
 /// A place for each helper's result.
@@ -566,7 +701,7 @@ impl<R> Results<R> {
     }
 
     fn into_vec(self) -> Vec<R> {
-        let results = self.0.into_iter().map(UnsafeCell::into_inner);
-        results.map(|result| result.expect("every helper has run its share")).collect()
+        // Every helper has run its share, but where the pool has shut down.
+        self.0.into_iter().filter_map(UnsafeCell::into_inner).collect()
     }
 }

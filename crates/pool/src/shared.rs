@@ -18,22 +18,20 @@ use crate::completion::Completion;
 use crate::counters::{Counters, Tally};
 use crate::deque::{Deque, Stealer};
 use crate::error::NoSuchNode;
+use crate::handlers::Handlers;
 use crate::helper::Helper;
 use crate::node_counter;
 use crate::node_queues::{Close, Left, NodeQueues, Source, Stolen};
 use crate::origin::{JobId, Origin};
-use crate::panic::{Payload, catch, discard};
 use crate::post::{Claim, Part, Post, Tickets};
-use crate::shutdown::Shutdown;
+use crate::process::Process;
+use crate::shutdown::{Resting, Shutdown};
 use crate::sleep::{Searching, Sleep};
 use crate::steal::{Neighbour, Steal, cache_by_cpu, nearest, nearest_by_cpu, thieves, victims};
 use crate::storage::{OwnPages, Storage};
 use crate::sync::{AtomicUsize, Ordering, Thread};
 use crate::task::JobRef;
 use crate::worker::{Worker, wait_idly};
-
-/// What becomes of a panic that no caller waits for.
-pub(crate) type PanicHandler = Box<dyn Fn(Payload) + Send + Sync>;
 
 /// What a pool's threads share.
 pub(crate) struct Shared {
@@ -57,7 +55,8 @@ pub(crate) struct Shared {
     nearest_by_node: Box<[(NodeId, usize)]>,
     /// For every CPU number of the machine, its last-level cache.
     cache_by_cpu: Box<[u16]>,
-    panic_handler: Option<PanicHandler>,
+    pub(crate) handlers: Handlers,
+    pub(crate) process: Process,
     pub(crate) shutdown: Shutdown,
     /// Completed by each helper when it has left its loop; waited for by the pool's dropper.
     ended: Box<[Completion]>,
@@ -149,6 +148,13 @@ pub(crate) struct Started {
     pub(crate) node_work: Option<Box<OwnPages<NodeWork>>>,
 }
 
+/// A node's part of what is shared, before its helpers have their places.
+struct NodeParts {
+    id: NodeId,
+    stealers: Vec<Stealer>,
+    work: Box<OwnPages<NodeWork>>,
+}
+
 impl Shared {
     /// Puts together what the helpers share; `started` is in the order of their places.
     pub(crate) fn new(
@@ -156,10 +162,59 @@ impl Shared {
         started: Vec<Started>,
         spin: Duration,
         steal: Steal,
-        panic_handler: Option<PanicHandler>,
+        handlers: Handlers,
     ) -> Self {
-        let mut ids: Vec<_> = started.iter().map(|started| started.helper.node).collect();
-        ids.dedup();
+        let mut nodes: Vec<NodeParts> = Vec::new();
+        let mut helpers = Vec::with_capacity(started.len());
+        let mut threads = Vec::with_capacity(started.len());
+        let mut work = Vec::with_capacity(started.len());
+        for next in started {
+            let id = next.helper.node;
+            if nodes.last().is_none_or(|node| node.id != id) {
+                // Every node of the pool has a first helper, which made this.
+                let work = next.node_work.expect("a node's first helper makes what they share");
+                nodes.push(NodeParts { id, stealers: Vec::new(), work });
+            }
+            nodes.last_mut().into_iter().for_each(|node| node.stealers.push(next.stealer.clone()));
+            helpers.push(next.helper);
+            threads.push(next.thread);
+            work.push(next.work);
+        }
+        let shared = Self::of_nodes(topology, nodes, spin, steal, handlers);
+        Self {
+            shutdown: Shutdown::of(helpers.len()),
+            ended: helpers.iter().map(|_| Completion::new()).collect(),
+            helpers: helpers.into(),
+            threads: threads.into(),
+            work: work.into(),
+            ..shared
+        }
+    }
+
+    /// Makes what callers share on these nodes, each with CPUs for so many threads, where there are no helpers.
+    pub(crate) fn without_helpers(
+        topology: Arc<Topology>,
+        nodes: impl Iterator<Item = (NodeId, usize)>,
+        spin: Duration,
+        steal: Steal,
+        handlers: Handlers,
+    ) -> Self {
+        let nodes = nodes.map(|(id, capacity)| {
+            let work = OwnPages::new(NodeWork::new(0, capacity));
+            NodeParts { id, stealers: Vec::new(), work }
+        });
+        Self::of_nodes(topology, nodes.collect(), spin, steal, handlers)
+    }
+
+    /// Puts the nodes together, without their helpers.
+    fn of_nodes(
+        topology: Arc<Topology>,
+        parts: Vec<NodeParts>,
+        spin: Duration,
+        steal: Steal,
+        handlers: Handlers,
+    ) -> Self {
+        let ids: Vec<_> = parts.iter().map(|node| node.id).collect();
         let distance = |from, to| topology.distance(from, to);
         let everybody = thieves(&ids, distance, Steal::Anywhere);
         let all_are_near = everybody.iter().flatten().all(|thief| thief.least <= Steal::Near);
@@ -168,51 +223,39 @@ impl Shared {
         let mut victims = victims(&ids, distance, &thieves).into_iter();
         let mut thieves = thieves.into_iter();
         let cache_by_cpu = cache_by_cpu(&topology);
-        let mut nodes = Vec::with_capacity(ids.len());
-        let mut helpers = Vec::with_capacity(started.len());
-        let mut threads = Vec::with_capacity(started.len());
-        let mut work = Vec::with_capacity(started.len());
-        let mut started = started.into_iter().peekable();
-        for &id in &ids {
-            let first = helpers.len();
-            let mut stealers = Vec::new();
-            let mut node_work = None;
-            while let Some(next) = started.next_if(|started| started.helper.node == id) {
-                helpers.push(next.helper);
-                threads.push(next.thread);
-                stealers.push(next.stealer);
-                work.push(next.work);
-                node_work = node_work.or(next.node_work);
-            }
-            // Every node of the pool has a first helper, which made this.
-            let work = node_work.expect("a node's first helper makes what its helpers share");
-            nodes.push(PoolNode {
+        let mut first = 0;
+        let node = |NodeParts { id, stealers, work }: NodeParts| {
+            let helpers = first..first + stealers.len();
+            first = helpers.end;
+            PoolNode {
                 id,
-                helpers: first..helpers.len(),
+                helpers,
                 victims: victims.next().unwrap_or_default(),
                 thieves: thieves.next().unwrap_or_default(),
                 widest,
                 stealers: stealers.into(),
                 has_caches: has_caches(&topology, id, &cache_by_cpu),
                 work,
-            });
-        }
+            }
+        };
+        let nodes = parts.into_iter().map(node).collect();
         let nearest = nearest(&topology, &ids);
         Self {
+            nodes,
             widest,
             all_are_near,
             nearest: nearest_by_cpu(&topology, &nearest),
             nearest_by_node: nearest.into(),
             cache_by_cpu,
             topology,
-            ended: helpers.iter().map(|_| Completion::new()).collect(),
-            helpers: helpers.into(),
-            threads: threads.into(),
-            nodes: nodes.into(),
-            work: work.into(),
+            helpers: Box::default(),
+            threads: Box::default(),
+            work: Box::default(),
             spin,
-            panic_handler,
-            shutdown: Shutdown::new(),
+            handlers,
+            process: Process::new(),
+            shutdown: Shutdown::of(0),
+            ended: Box::default(),
         }
     }
 
@@ -246,7 +289,12 @@ impl Shared {
     }
 
     /// Returns how many helpers a node has beside this one.
+    ///
+    /// None where the pool has shut down: they have ended, or are about to.
     pub(crate) fn others_on_node(&self, node: usize, helper: Option<usize>) -> usize {
+        if self.shutdown.is_over() {
+            return 0;
+        }
         let caller = self.place_in_node(node, helper).map_or(0, |_| 1);
         self.nodes[node].helpers.len() - caller
     }
@@ -572,6 +620,11 @@ impl Shared {
         nodes.chain(helpers.map(|(helper, work)| Storage::of("helper", helper.node, work)))
     }
 
+    /// Whether any job is queued anywhere.
+    pub(crate) fn has_jobs(&self) -> bool {
+        self.nodes.iter().any(|node| node.left(Steal::Node).is_some())
+    }
+
     /// Whether an idle helper would find something to do.
     pub(crate) fn has_work_for(&self, worker: &Worker<'_>, helper: usize) -> bool {
         let own = &self.nodes[worker.node];
@@ -583,22 +636,22 @@ impl Shared {
             })
     }
 
-    /// Hands a panic that no caller waits for to the panic handler.
-    pub(crate) fn handle_panic(&self, payload: Payload) {
-        match &self.panic_handler {
-            Some(handler) => discard(catch(|| handler(payload))),
-            None => {
-                let message = message(&payload);
-                // A subscriber is user code: its panic must not drop the payload.
-                discard(catch(|| tracing::warn!(message, "a spawned closure panicked")));
-                discard(payload);
-            }
-        }
-    }
-
     /// Tells the helpers to end when no work is left.
     pub(crate) fn shut_down(&self) {
         self.shutdown.begin();
+        self.wake_all();
+    }
+
+    /// Counts a helper as one that has nothing to do while the pool shuts down; the last wakes all others, to end.
+    pub(crate) fn rests(&self) -> Resting {
+        let resting = self.shutdown.rests();
+        if resting == Resting::All {
+            self.wake_all();
+        }
+        resting
+    }
+
+    fn wake_all(&self) {
         Sleep::look();
         self.nodes.iter().for_each(|node| {
             node.work.front.sleep.wake(node.helpers.len());
@@ -736,10 +789,4 @@ impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Shared").field("helpers", &self.helpers).finish_non_exhaustive()
     }
-}
-
-/// Returns what a panic said, where it said something.
-fn message(payload: &Payload) -> &str {
-    let string = || payload.downcast_ref::<String>().map(String::as_str);
-    payload.downcast_ref::<&str>().copied().or_else(string).unwrap_or("no message")
 }

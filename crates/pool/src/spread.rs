@@ -1,5 +1,7 @@
 //! How many helpers each node gets, and which CPU each of them.
 
+use std::collections::BTreeSet;
+
 use firsttouch_topology::{CpuId, CpuSet, Topology};
 
 /// Spreads helpers over nodes in proportion to their CPUs.
@@ -41,6 +43,13 @@ pub(crate) fn spread(helpers: usize, cpus: &[usize]) -> Vec<usize> {
     counts
 }
 
+/// Returns how many cores these CPUs belong to.
+pub(crate) fn cores(topology: &Topology, cpus: &CpuSet) -> usize {
+    // A CPU that the machine does not describe is a core of its own.
+    let core = |cpu: CpuId| topology.cpu(cpu).map(|cpu| cpu.core).ok_or(cpu);
+    cpus.iter().map(core).collect::<BTreeSet<_>>().len()
+}
+
 /// Returns the CPUs in the order in which single helpers are pinned to them: one of each core before the second of any.
 pub(crate) fn one_per_core_first(topology: &Topology, cpus: &CpuSet) -> Vec<CpuId> {
     let rank_in_core = |cpu: CpuId| {
@@ -73,6 +82,14 @@ mod tests {
         assert_eq!(spread(1, &[1, 1]), [1, 0]);
         assert_eq!(spread(0, &[1, 1]), [0, 0]);
         assert_eq!(spread(5, &[0, 0]), [0, 0]);
+    }
+
+    #[test]
+    fn cores_are_counted_whichever_of_their_cpus_there_are() {
+        let topology = Topology::synthetic("node:1 core:3 pu:2").expect("it is in the grammar");
+        let cores = |list: &str| cores(&topology, &list.parse().expect("a list of CPUs"));
+        assert_eq!((cores("0-5"), cores("0-1"), cores("1,3,5"), cores("0-2")), (3, 1, 3, 2));
+        assert_eq!(cores("70-71"), 2);
     }
 
     #[test]

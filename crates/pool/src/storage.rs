@@ -7,12 +7,12 @@
 //! the heap has left of earlier threads can lie elsewhere, so its pages are
 //! given back to the kernel first.
 
-use std::ffi::c_void;
 use std::fmt;
 use std::ops::Deref;
 
 use firsttouch_topology::NodeId;
-use rustix::mm::{Advice, madvise};
+
+use crate::sys::discard_pages;
 
 /// Something on pages that it shares with nothing else, where pages are of 4 KiB.
 #[derive(Default)]
@@ -23,10 +23,8 @@ impl<T> OwnPages<T> {
     /// Makes it on the heap; the calling thread is the first to touch its pages.
     pub(crate) fn new(value: T) -> Box<Self> {
         let mut place = Box::<Self>::new_uninit();
-        let pages: *mut c_void = place.as_mut_ptr().cast();
-        // SAFETY: the pages hold this one value, which is not there yet. What
-        // the kernel refuses, as where its pages are larger, changes nothing.
-        let _ = unsafe { madvise(pages, size_of::<Self>(), Advice::LinuxDontNeed) };
+        // SAFETY: [unused] the pages hold this one value, which is not there yet.
+        unsafe { discard_pages(place.as_mut_ptr().cast(), size_of::<Self>()) };
         place.write(Self(value));
         // SAFETY: it was written just now.
         unsafe { place.assume_init() }

@@ -8,7 +8,7 @@ use crate::call::{Call, CallRef, Share};
 use crate::completion::Remaining;
 use crate::helper::Helper;
 use crate::panic::catch;
-use crate::pin::{KeptCaller, Pinned};
+use crate::pin::KeptCaller;
 use crate::post::Tickets;
 use crate::shared::Shared;
 use crate::worker::{Worker, wait};
@@ -220,8 +220,11 @@ pub(crate) fn fork(
         }
     }
     // Nothing between the first invitation and the end of the wait can
-    // unwind: the helpers use this frame.
-    if let Err(payload) = catch(own) {
+    // unwind, as the helpers use this frame; but where `own` has forked, no
+    // helper has it in the child.
+    let own = catch(own);
+    worker.process().assert_here();
+    if let Err(payload) = own {
         call.keep_panic(payload);
     }
     let withdrawable = asks.clone().filter(|ask| ask.tickets.optional > 0);
@@ -293,9 +296,7 @@ impl<'a> Member<'a> {
     #[must_use]
     pub fn node(&self) -> Option<NodeId> {
         match self.helper() {
-            Some(helper) if matches!(helper.pinned, Pinned::Cpu(_) | Pinned::Node(_)) => {
-                Some(helper.node)
-            }
+            Some(helper) if helper.pinned.is_granted() => Some(helper.node),
             _ => self.shared.topology.node_of_cpu(affinity::current_cpu()),
         }
     }

@@ -17,6 +17,7 @@ use crate::current::home;
 use crate::deque::Deque;
 use crate::origin::JobId;
 use crate::post::Round;
+use crate::process::Process;
 use crate::queue::{Queue, Taken};
 use crate::shared::Shared;
 use crate::spin::Spin;
@@ -32,6 +33,7 @@ pub(crate) struct Worker<'p> {
     shared: &'p Arc<Shared>,
     /// Names the pool.
     pool: *const Shared,
+    process: &'p Process,
     activity: &'p Activity,
     /// Invariant: every frame leaves it as it found it, but for what thieves
     /// took. Thieves take the oldest of a deque, so where one job of a frame is
@@ -94,6 +96,7 @@ impl<'p> Worker<'p> {
         Self {
             shared,
             pool: Arc::as_ptr(shared),
+            process: &shared.process,
             activity,
             queue: Queue::new(activity, shared.widest, deque),
             node,
@@ -111,6 +114,12 @@ impl<'p> Worker<'p> {
     #[inline]
     pub(crate) fn shared(&self) -> &'p Arc<Shared> {
         self.shared
+    }
+
+    /// Tells whether this process has the pool's helpers.
+    #[inline]
+    pub(crate) fn process(&self) -> &'p Process {
+        self.process
     }
 
     /// Whether this is a worker of that pool.
@@ -346,13 +355,16 @@ impl<'p> Worker<'p> {
         let _foreign = unsafe { self.enter_foreign(ptr::null()) };
         // SAFETY: [part] it was accepted.
         unsafe { part.take(self.shared, helper, || ()) };
+        // What ran may have forked: nobody is left to wait for then.
+        self.process.assert_here();
         true
     }
 }
 
 impl Drop for Worker<'_> {
     fn drop(&mut self) {
-        if self.helper.is_some() {
+        // In a forked child nobody gives up the locks that others held.
+        if self.helper.is_some() || !self.process.is_here() {
             return;
         }
         self.leaves_cpu();
@@ -429,7 +441,22 @@ impl Drop for Foreign<'_> {
 ///
 /// A thread that is a helper also comes to calls that require it; it runs no
 /// stranger's task. Panics do not come out of either.
-pub(crate) fn wait(worker: &Worker<'_>, done: &Completion, run_own: impl FnMut() -> bool) {
+///
+/// # Panics
+///
+/// In a forked child, where nobody is left to wait for. No other thread has
+/// the frame there, so it may unwind.
+pub(crate) fn wait(worker: &Worker<'_>, done: &Completion, mut run_own: impl FnMut() -> bool) {
+    let process = worker.process;
+    process.assert_here();
+    let run_own = || {
+        let ran = run_own();
+        if ran {
+            // What ran may have forked.
+            process.assert_here();
+        }
+        ran
+    };
     let counted = worker.is_counted.get();
     let leaves = Cell::new(false);
     // While it looks for work, others show what they have; while it sleeps, another thread may have its CPU.

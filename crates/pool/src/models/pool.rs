@@ -14,6 +14,7 @@ use loom::thread::{self, JoinHandle};
 use super::{Each, TOPOLOGY, check_within};
 use crate::current::enter;
 use crate::deque::Deque;
+use crate::handlers::Handlers;
 use crate::helper::{self, Helper};
 use crate::pin::{Kept, Pinned, Place};
 use crate::post::Tickets;
@@ -54,8 +55,13 @@ impl Model {
         };
         let started: Vec<_> = deques.iter().enumerate().map(start).collect();
         let handles: Vec<_> = started.iter().map(|started| started.thread.clone()).collect();
-        let shared =
-            Arc::new(Shared::new(Arc::clone(&TOPOLOGY), started, Duration::ZERO, steal, None));
+        let shared = Arc::new(Shared::new(
+            Arc::clone(&TOPOLOGY),
+            started,
+            Duration::ZERO,
+            steal,
+            Handlers::default(),
+        ));
         let threads =
             deques.into_iter().zip(handles).enumerate().map(|(index, (deque, handle))| {
                 let shared = Arc::clone(&shared);
@@ -181,6 +187,37 @@ fn a_spawned_closure_runs_before_shutdown_ends() {
         });
         model.shut_down();
         assert!(ran.load(std::sync::atomic::Ordering::SeqCst));
+    });
+}
+
+#[test]
+fn a_closure_spawned_while_the_pool_shuts_down_runs() {
+    check(|| {
+        let model = Model::new(2);
+        let ran = Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let runs = Arc::clone(&ran);
+        // It does not own the pool, which shuts down meanwhile.
+        task::spawn(&model.shared, || {
+            crate::spawn(move || runs.store(true, std::sync::atomic::Ordering::SeqCst));
+        });
+        model.shut_down();
+        assert!(ran.load(std::sync::atomic::Ordering::SeqCst));
+    });
+}
+
+#[test]
+fn a_call_made_while_the_pool_shuts_down_finds_the_other_helper() {
+    check(|| {
+        let model = Model::new(2);
+        let came = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let counts = Arc::clone(&came);
+        task::spawn(&model.shared, move || {
+            let all = crate::broadcast(|_| ()).len();
+            counts.store(all, std::sync::atomic::Ordering::SeqCst);
+        });
+        // Where a helper ends before the other needs it, loom finds a deadlock.
+        model.shut_down_and_wait();
+        assert_eq!(came.load(std::sync::atomic::Ordering::SeqCst), 2);
     });
 }
 

@@ -139,6 +139,7 @@ impl<'scope> Scope<'scope> {
 
     /// Queues a task on a node, or where the calling thread is.
     fn queue(&self, node: Option<usize>, f: impl FnOnce(&Self) + Send + 'scope) {
+        self.shared.process.assert_here();
         self.tasks.add();
         // SAFETY: [scope] the part just added keeps the scope alive for the task.
         let job = unsafe { job_ref(Box::new(Task { f, scope: self })) };
@@ -167,6 +168,9 @@ impl<'scope> Scope<'scope> {
         let announcement = self.elsewhere.push(Spot { node, steal }, job);
         // The lock orders this: an owner that found nothing there had registered before.
         self.tasks.done().poke();
+        if self.shared.helpers.is_empty() {
+            return;
+        }
         self.shared.inject(node, announcement, steal);
     }
 
@@ -291,7 +295,10 @@ pub(crate) fn scope<'scope, R>(
         scope: PhantomData,
     };
     let _frame = worker.enter(scope.id());
-    let result = catch(|| f(&scope)).map_err(|payload| scope.panic.keep(payload));
+    let result = catch(|| f(&scope));
+    // Where `f` has forked, no task has this frame in the child.
+    worker.process().assert_here();
+    let result = result.map_err(|payload| scope.panic.keep(payload));
     // Nothing between here and the end of the wait can unwind, and the tasks
     // may borrow this frame until then.
     if scope.tasks.owner_done(1) == Remaining::Others {
