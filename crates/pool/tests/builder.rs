@@ -7,7 +7,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use common::{settled_threads_named, watched_under};
-use firsttouch_pool::{Member, Pin, Pinned, Pool, PoolBuilder, PoolError, Scope, Team};
+use firsttouch_pool::{HelperPer, Member, Pin, Pinned, Pool, PoolBuilder, PoolError, Scope, Team};
 use firsttouch_topology::{CpuSet, NodeId, Topology, affinity};
 
 /// A builder on a made-up machine.
@@ -115,6 +115,83 @@ fn a_refused_thread_ends_the_others_and_is_an_error() {
         assert!((1..64).contains(&started), "{started} helpers were started");
         assert_eq!(settled_threads_named("ft-refused", 0), 0);
     });
+}
+
+#[test]
+fn fewer_helpers_are_accepted_where_that_was_allowed_and_all_nodes_keep_some() {
+    let limit = "ulimit -v 8388608";
+    let test = "fewer_helpers_are_accepted_where_that_was_allowed_and_all_nodes_keep_some";
+    watched_under(limit, test, || {
+        let builder = on("node:2 core:2 pu:1").thread_name(|n| format!("ft-fewer-{n}"));
+        let builder = builder.stack_size(1 << 30).helpers_per_node(nonzero(32)).accept_fewer(true);
+        let pool = builder.pin(Pin::None).build().expect("some can be had");
+        let helpers = pool.helpers().len();
+        assert!((2..64).contains(&helpers), "{helpers} helpers were started");
+        assert_eq!(pool.refused_helpers(), 64 - helpers);
+        let counts: Vec<_> = counts(&pool).into_iter().map(|(_, helpers)| helpers).collect();
+        assert!(counts.len() == 2 && counts[0].abs_diff(counts[1]) <= 1, "{counts:?}");
+        // The first names are used, and no other thread is left.
+        let names = pool.broadcast(|_| std::thread::current().name().map(str::to_owned));
+        for (index, name) in names.into_iter().enumerate() {
+            assert_eq!(name, Some(format!("ft-fewer-{index}")));
+            assert_eq!(pool.helpers()[index].index, index);
+        }
+        for refused in helpers..64 {
+            assert_eq!(settled_threads_named(&format!("ft-fewer-{refused}"), 0), 0);
+        }
+        assert_eq!(common::fib(&pool, 10), 55);
+        drop(pool);
+        // None at all is an error all the same: a stack of 16 GiB cannot be had.
+        let none = on("node:1 core:2 pu:1").stack_size(16 << 30).accept_fewer(true).build();
+        assert!(matches!(none, Err(PoolError::Spawn { started: 0, wanted: 2, .. })), "{none:?}");
+    });
+}
+
+#[test]
+fn a_pool_that_was_given_all_it_asked_for_misses_none() {
+    let pool = on("node:1 core:2 pu:1").accept_fewer(true).build().expect("a pool can be started");
+    assert_eq!((pool.helpers().len(), pool.refused_helpers()), (2, 0));
+}
+
+#[test]
+fn helpers_in_all_are_spread_in_proportion_to_the_cpus() {
+    let spread = |description: &str, helpers: usize| {
+        let pool = on(description).pin(Pin::None).helpers(nonzero(helpers)).build();
+        counts(&pool.expect("a pool can be started"))
+    };
+    assert_eq!(spread("node:2 core:2 pu:1", 3), [(0, 2), (1, 1)]);
+    assert_eq!(spread("node:2 core:2 pu:1", 9), [(0, 5), (1, 4)]);
+    assert_eq!(spread("node:4 core:2 pu:1", 2), [(0, 1), (1, 1)]);
+    let huge = on("node:2 core:1 pu:1").helpers(NonZeroUsize::MAX).build();
+    assert!(matches!(huge, Err(PoolError::TooManyHelpers { wanted: usize::MAX, .. })));
+}
+
+#[test]
+fn one_helper_per_core_leaves_the_other_hardware_threads_alone() {
+    let per_core = |builder: PoolBuilder| {
+        builder.helper_per(HelperPer::Core).build().expect("a pool can be started")
+    };
+    let pool = per_core(on("node:2 core:3 pu:2"));
+    assert_eq!(counts(&pool), [(0, 3), (1, 3)]);
+    // CPUs 0 and 1 are one core; of that node, one core more is chosen.
+    let cpus: CpuSet = "0-1,3,6-11".parse().expect("a list of CPUs");
+    assert_eq!(counts(&per_core(on("node:2 core:3 pu:2").cpus(cpus))), [(0, 2), (1, 3)]);
+    // A number of helpers is spread in proportion to the cores, not the CPUs.
+    let cpus: CpuSet = "0-5,6,8,10".parse().expect("a list of CPUs");
+    let builder = || on("node:2 core:3 pu:2").cpus(cpus.clone()).helpers(nonzero(6));
+    assert_eq!(counts(&per_core(builder())), [(0, 3), (1, 3)]);
+    assert_eq!(counts(&builder().build().expect("it starts")), [(0, 4), (1, 2)]);
+}
+
+#[test]
+fn what_a_pool_was_built_with_can_be_asked() {
+    let spin = std::time::Duration::from_micros(7);
+    let pool = on("node:1 core:1 pu:1").spin(spin).pin(Pin::None).build().expect("it starts");
+    assert_eq!((pool.spin(), pool.is_pinned()), (spin, false));
+    assert!(Pool::new().expect("a pool can be started").is_pinned());
+    // This machine has no such CPU.
+    let absent = on("node:1 core:4096 pu:1").cpus("4000".parse().expect("a list")).build();
+    assert!(!absent.expect("a pool can be started").is_pinned());
 }
 
 #[test]

@@ -205,6 +205,69 @@ fn results_that_panic_in_drop_do_not_hide_the_panic_of_a_scope_or_a_broadcast() 
     });
 }
 
+/// A closure's captured value panics when the closure ends; each call says so with a number.
+#[test]
+fn what_a_closure_holds_may_panic_in_drop() {
+    watched("what_a_closure_holds_may_panic_in_drop", || {
+        let pool = pool_of(2);
+        let holds = || {
+            let sour = Sour;
+            move || drop(sour)
+        };
+        assert_eq!(number_of(|| pool.join(holds(), || ())), 9);
+        assert_eq!(number_of(|| pool.join(|| (), holds())), 9);
+        assert_eq!(number_of(|| pool.scope(|scope| scope.spawn(|_| holds()()))), 9);
+        assert_eq!(number_of(|| pool.broadcast(|_| holds()())), 9);
+        let (sender, receiver) = mpsc::channel();
+        let held = (Sour, sender);
+        pool.spawn(move || {
+            let (sour, sender) = held;
+            // Sent when the panic of the other has begun.
+            let _sends = OnDrop(Some(move || sender.send(()).expect("the test listens")));
+            drop(sour);
+        });
+        assert_eq!(receiver.recv(), Ok(()));
+        still_works(&pool);
+    });
+}
+
+struct OnDrop<F: FnOnce()>(Option<F>);
+
+impl<F: FnOnce()> Drop for OnDrop<F> {
+    fn drop(&mut self) {
+        self.0.take().into_iter().for_each(|f| f());
+    }
+}
+
+#[test]
+fn payloads_of_tasks_and_broadcasts_that_panic_in_drop_harm_nobody() {
+    watched("payloads_of_tasks_and_broadcasts_that_panic_in_drop_harm_nobody", || {
+        static DROPS: AtomicUsize = AtomicUsize::new(0);
+        let sour = |call: &dyn Fn()| {
+            DROPS.store(0, SeqCst);
+            let payload = panic_of(call);
+            assert!(payload.is::<PanicsInDrop>());
+            DROPS.store(3, SeqCst);
+            drop(payload);
+        };
+        let pool = pool_of(3);
+        sour(&|| {
+            pool.scope(|scope| {
+                (0..4).for_each(|_| scope.spawn(|_| panic_any(PanicsInDrop(&DROPS))));
+                panic_any(PanicsInDrop(&DROPS))
+            })
+        });
+        sour(&|| {
+            let all = Barrier::new(3);
+            pool.broadcast(|_| {
+                all.wait();
+                panic_any(PanicsInDrop(&DROPS))
+            });
+        });
+        still_works(&pool);
+    });
+}
+
 #[test]
 fn a_spawned_closures_panic_goes_to_the_handler() {
     let (sender, receiver) = mpsc::channel();

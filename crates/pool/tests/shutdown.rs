@@ -101,3 +101,97 @@ fn a_pool_is_dropped_while_a_panic_unwinds() {
     assert!(unwound.is_err());
     assert_eq!(settled_threads_named("ft-unwound", 0), 0);
 }
+
+#[test]
+fn a_drop_returns_after_all_that_the_threads_do_at_their_ends() {
+    /// What a thread has until its very end.
+    struct Last(Arc<AtomicUsize>);
+
+    impl Drop for Last {
+        fn drop(&mut self) {
+            // Late, so that a drop that does not join the threads would be first.
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            add_one(&self.0);
+        }
+    }
+
+    thread_local! {
+        static LAST: std::cell::RefCell<Option<Last>> = const { std::cell::RefCell::new(None) };
+    }
+
+    let (pool, ended) = (pool_of(3), Arc::new(AtomicUsize::new(0)));
+    pool.broadcast(|_| LAST.set(Some(Last(Arc::clone(&ended)))));
+    drop(pool);
+    assert_eq!(ended.load(Relaxed), 3);
+}
+
+#[test]
+fn a_pool_dropped_in_a_helper_of_another_runs_what_is_queued() {
+    watched("a_pool_dropped_in_a_helper_of_another_runs_what_is_queued", || {
+        let (outer, count) = (pool_of(2), Arc::new(AtomicUsize::new(0)));
+        for round in 1..=20 {
+            outer.broadcast(|_| {
+                let pool = pool_named("ft-inner", 2);
+                for _ in 0..100 {
+                    let count = Arc::clone(&count);
+                    pool.spawn(move || add_one(&count));
+                }
+                let queued = count.load(Relaxed);
+                drop(pool);
+                assert!(count.load(Relaxed) >= queued.max(100));
+            });
+            assert_eq!(count.load(Relaxed), round * 200);
+        }
+        assert_eq!(settled_threads_named("ft-inner", 0), 0);
+    });
+}
+
+#[test]
+fn a_pool_dropped_in_its_own_helper_runs_what_is_queued() {
+    watched("a_pool_dropped_in_its_own_helper_runs_what_is_queued", || {
+        for helpers in [1, 3] {
+            let (pool, count) = (Arc::new(pool_named("ft-queued", helpers)), mpsc::channel());
+            let inside = Arc::clone(&pool);
+            pool.spawn(move || {
+                for _ in 0..100 {
+                    let sender = count.0.clone();
+                    inside.spawn(move || sender.send(()).expect("the test listens"));
+                }
+                while Arc::strong_count(&inside) > 1 {
+                    std::thread::yield_now();
+                }
+                drop(inside);
+            });
+            drop(pool);
+            assert_eq!(count.1.iter().count(), 100);
+            assert_eq!(settled_threads_named("ft-queued", 0), 0);
+        }
+    });
+}
+
+#[test]
+fn helpers_wait_for_each_other_until_all_work_is_done() {
+    watched("helpers_wait_for_each_other_until_all_work_is_done", || {
+        for _ in 0..20 {
+            let pool = pool_named("ft-patient", 3);
+            let (met, all) = (Arc::new(AtomicUsize::new(0)), mpsc::channel());
+            pool.spawn(move || {
+                // The others have nothing to do by now, and shutdown has begun.
+                std::thread::sleep(std::time::Duration::from_millis(2));
+                for _ in 0..2 {
+                    let (met, sender) = (Arc::clone(&met), all.0.clone());
+                    firsttouch_pool::spawn(move || {
+                        add_one(&met);
+                        while met.load(Relaxed) < 2 {
+                            std::thread::yield_now();
+                        }
+                        sender.send(()).expect("the test listens");
+                    });
+                }
+            });
+            drop(pool);
+            // Each needed a helper of its own.
+            assert_eq!(all.1.iter().count(), 2);
+        }
+    });
+}

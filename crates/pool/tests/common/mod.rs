@@ -51,6 +51,12 @@ pub(crate) fn watched_under(shell: &str, test: &str, body: impl FnOnce()) {
     watch(shell, LIMIT, test, body);
 }
 
+/// As [`watched_under`], where the process cannot start the thread that a test runs on.
+pub(crate) fn watched_on_main_under(shell: &str, test: &str, body: impl FnOnce()) {
+    // One test at a time is run on the main thread.
+    watched_under(&format!("export RUST_TEST_THREADS=1 && {shell}"), test, body);
+}
+
 fn watch(shell: &str, limit: Duration, test: &str, body: impl FnOnce()) {
     if std::env::var_os(WATCHED).is_some_and(|running| running == *test) {
         return body();
