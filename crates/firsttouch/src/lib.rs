@@ -35,6 +35,15 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! The functions [`join`], [`scope`], [`spawn`] and [`broadcast`] use the pool
+//! that the calling thread works for, and outside of every pool the global one,
+//! which starts at its first use, or by [`PoolBuilder::build_global`] before.
+//!
+//! ```
+//! let (left, right) = firsttouch::join(|| (0..500).sum::<u64>(), || (500..1000).sum::<u64>());
+//! assert_eq!(left + right, 499_500);
+//! ```
+//!
 //! **Memory.** A [`Region`] is an owned mapping with the page size asked for,
 //! or the fallback allowed. It has no page until something touches it.
 //!
@@ -136,8 +145,8 @@ pub use firsttouch_memory::{
     HugePageSize, MemoryError, PageSize, Pod, Policy, Region, RegionBuilder, Residency,
 };
 pub use firsttouch_pool::{
-    Helper, Member, NoSuchNode, Pin, Pinned, Pool, PoolBuilder, PoolError, Scope, ScopeOptions,
-    Steal, Team,
+    Helper, HelperPer, Member, NoSuchNode, Pin, Pinned, Pool, PoolBuilder, PoolError, Scope,
+    ScopeOptions, Steal, Team, broadcast, current_helper, join, scope, spawn,
 };
 pub use firsttouch_topology::{CpuId, CpuSet, NodeId, NodeSet, Topology, TopologyError};
 

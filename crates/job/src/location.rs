@@ -18,7 +18,7 @@ pub enum Location {
     /// The parts lie inside of the job's range and together cover it; empty
     /// ones are skipped, and a node may have several.
     PerNode(Vec<(NodeId, Range<usize>)>),
-    /// Split over the pool's nodes, one part each, in proportion to their helpers.
+    /// Split over the pool's nodes, one part each, in proportion to their helpers, or equally where the pool has none.
     ///
     /// A range worth fewer threads than the pool has nodes uses as many
     /// nodes as it is worth threads, the caller's own and those nearest to it.

@@ -19,6 +19,7 @@ use crate::location::parts::{self, Share};
 pub enum Placement {
     /// One contiguous block per node, in proportion to the helpers that serve it. (the default)
     ///
+    /// The same for each where the pool [has none](firsttouch_pool::PoolBuilder::current_thread).
     /// The nodes are those of the pool that have memory, and those nearest to
     /// its nodes without. Helpers on a node without memory are local to none:
     /// they take part where a node has no local helper, or where the job may

@@ -7,11 +7,11 @@ use crate::job::counter::Counter;
 use crate::job::seats::{Caller, Demand};
 use crate::location::parts::Share;
 
-/// One node that has helpers.
+/// One of the pool's nodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Site {
     pub(crate) node: NodeId,
-    /// Invariant: not zero.
+    /// Invariant: not zero, unless the pool has none at all and the caller does everything.
     pub(crate) helpers: usize,
 }
 
@@ -84,7 +84,7 @@ impl<'p> Sites<'p> {
         several.then(|| self.topology.node_of_cpu(self.cpu))?
     }
 
-    /// All helpers.
+    /// All helpers; the caller counts as one where there are none.
     pub(crate) fn helpers(&self) -> usize {
         self.sites.iter().map(|site| site.helpers).sum::<usize>().max(1)
     }
