@@ -56,6 +56,15 @@ impl Stealer {
     }
 }
 
+/// Has the deques' crate set up what all deques of the process share.
+///
+/// Where helpers were the first to need it, a child forked meanwhile would find
+/// it half done and wait for it, in pools of its own too.
+pub(crate) fn prepare() {
+    let none = Deque::new().stealer().steal();
+    debug_assert!(none.is_none(), "the deque is new");
+}
+
 impl Default for Injector {
     fn default() -> Self {
         Self(imp::Injector::new())

@@ -46,7 +46,8 @@ use crate::worker::NO_SCOPE;
 /// A child that `fork` makes has none of the helpers, so a pool that it
 /// inherits is of no use there: every call that would run something panics and
 /// says so, and so does a call during which the thread forked, when its
-/// closure returns in the child. Dropping the pool there returns at once.
+/// closure returns in the child. (Pairs of closures nested in such a call may
+/// still run, one after the other.) Dropping the pool there returns at once.
 /// The child can build pools of its own, or replace itself by `exec`, as
 /// [`std::process::Command`] does. Where the kernel cannot tell parent from
 /// child (Linux before 4.14, or a filter that refuses `madvise`), a warning

@@ -8,7 +8,7 @@ use std::time::Duration;
 use firsttouch_topology::Topology;
 
 use super::plan::{Assignment, Plan};
-use crate::deque::Deque;
+use crate::deque::{self, Deque};
 use crate::error::PoolError;
 use crate::handlers::Handlers;
 use crate::helper::{self, Helper};
@@ -42,6 +42,7 @@ struct Starting {
 impl Start {
     /// Starts the plan's helpers, by these names; without helpers, a pool of callers.
     pub(super) fn helpers(self, mut plan: Plan, names: Vec<String>) -> Result<Pool, PoolError> {
+        deque::prepare();
         let wanted = plan.helpers();
         if wanted == 0 {
             let nodes = plan.nodes.iter().map(|node| (node.node, node.capacity));
