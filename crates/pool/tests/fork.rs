@@ -32,9 +32,10 @@ fn fork() -> Option<libc::pid_t> {
             // SAFETY: it sets a timer and nothing else.
             unsafe { libc::alarm(LIMIT) };
             // What the tests want is not worth a backtrace each time.
-            std::panic::set_hook(Box::new(|info| {
+            let tell = std::panic::take_hook();
+            std::panic::set_hook(Box::new(move |info| {
                 if !info.payload().downcast_ref::<&str>().is_some_and(|text| is_fork(text)) {
-                    eprintln!("{info}");
+                    tell(info);
                 }
             }));
             None
