@@ -60,8 +60,8 @@ fn jobs_run_every_chunk_on_the_caller() -> Result {
                     }
                     let report = job.run(&pool, |chunk| {
                         assert_eq!(thread::current().id(), caller);
-                        for index in chunk.start..chunk.end {
-                            visits[index].fetch_add(1, Relaxed);
+                        for visit in &visits[chunk.start..chunk.end] {
+                            visit.fetch_add(1, Relaxed);
                         }
                     })?;
                     assert_once(&visits);

@@ -8,6 +8,7 @@ use loom::thread;
 use super::{Each, TOPOLOGY, check};
 use crate::board::Looking;
 use crate::call::{Arrival, Call, CallRef};
+use crate::handlers::Handlers;
 use crate::post::{Claim, Post, Tickets};
 use crate::shared::Shared;
 use crate::steal::Steal;
@@ -18,7 +19,9 @@ fn tickets(required: usize, optional: usize) -> Tickets {
 
 /// What callers and helpers of a node share, without helpers.
 fn front() -> Arc<(Post, Claim, Shared)> {
-    let nobody = Shared::new(TOPOLOGY.clone(), Vec::new(), Duration::ZERO, Steal::Anywhere, None);
+    let topology = TOPOLOGY.clone();
+    let handlers = Handlers::default();
+    let nobody = Shared::new(topology, Vec::new(), Duration::ZERO, Steal::Anywhere, handlers);
     Arc::new((Post::default(), Claim::default(), nobody))
 }
 
