@@ -197,7 +197,7 @@ fn a_closure_spawned_while_the_pool_shuts_down_runs() {
         let ran = Arc::new(std::sync::atomic::AtomicBool::new(false));
         let runs = Arc::clone(&ran);
         // It does not own the pool, which shuts down meanwhile.
-        task::spawn(&model.shared, || {
+        task::spawn(&model.shared, None, || {
             crate::spawn(move || runs.store(true, std::sync::atomic::Ordering::SeqCst));
         });
         model.shut_down();
@@ -211,7 +211,7 @@ fn a_call_made_while_the_pool_shuts_down_finds_the_other_helper() {
         let model = Model::new(2);
         let came = Arc::new(std::sync::atomic::AtomicUsize::new(0));
         let counts = Arc::clone(&came);
-        task::spawn(&model.shared, move || {
+        task::spawn(&model.shared, None, move || {
             let all = crate::broadcast(|_| ()).len();
             counts.store(all, std::sync::atomic::Ordering::SeqCst);
         });
