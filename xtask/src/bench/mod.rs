@@ -1,9 +1,11 @@
 //! `cargo xtask bench`.
 
+mod beside;
 mod compare;
 mod comparison_table;
 mod measure_program;
 mod page_init;
+mod page_init_table;
 mod record;
 mod table;
 
