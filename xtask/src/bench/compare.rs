@@ -1,7 +1,6 @@
 //! `cargo xtask bench fork-join` and `cargo xtask bench tasks`.
 
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, ensure};
@@ -14,8 +13,8 @@ use firsttouch_benches::suite::{Effort, Suite};
 use firsttouch_benches::target::Target;
 use firsttouch_benches::{Busy, machine, size};
 
-use super::record::Record;
-use super::{beside, comparison_table, measure_program};
+use super::record::{Files, Outputs};
+use super::{beside, comparison_table, measure_program, plot};
 
 /// Options of `cargo xtask bench fork-join` and `cargo xtask bench tasks`.
 #[derive(Debug, clap::Args)]
@@ -40,13 +39,8 @@ pub(crate) struct Args {
     #[arg(long)]
     brief: bool,
 
-    /// Write the rows to this file as one JSON array.
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
-
-    /// Write the rows to this file as comma-separated values.
-    #[arg(long, value_name = "FILE")]
-    csv: Option<PathBuf>,
+    #[command(flatten)]
+    files: Files,
 }
 
 /// Reads a count; the standard refusal of 0 speaks of types.
@@ -56,7 +50,7 @@ fn rounds(text: &str) -> Result<NonZeroUsize, &'static str> {
 
 pub(crate) fn run(suite: Suite, args: &Args) -> anyhow::Result<ExitCode> {
     // Whatever can be refused is refused before minutes are spent.
-    let (json, csv) = Record::prepare_both(args.json.as_deref(), args.csv.as_deref())?;
+    let outputs = Outputs::prepare(&args.files)?;
     let topology = Topology::discover().context("cannot read this machine")?;
     let room = Room::read(&topology)?;
     let effort = if args.brief { Effort::Brief } else { Effort::Full };
@@ -93,10 +87,7 @@ pub(crate) fn run(suite: Suite, args: &Args) -> anyhow::Result<ExitCode> {
     let busy = Busy::start();
     let outcome = beside::measure(&comparison)?;
     print_outcome(&outcome, effort, busy.and_then(|busy| busy.others()));
-    let rows = outcome.record();
-    for record in [json, csv].into_iter().flatten() {
-        record.write(&rows)?;
-    }
+    outputs.write(&outcome.record(), || plot::comparison(&outcome))?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -6,6 +6,8 @@ mod comparison_table;
 mod measure_program;
 mod page_init;
 mod page_init_table;
+mod place;
+mod plot;
 mod record;
 mod table;
 

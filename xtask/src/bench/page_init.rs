@@ -1,7 +1,6 @@
 //! `cargo xtask bench page-init`.
 
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,8 +18,8 @@ use firsttouch_benches::suite::{Effort, Suite};
 use firsttouch_benches::{Busy, machine, size};
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::record::Record;
-use super::{beside, comparison_table, measure_program, page_init_table, table};
+use super::record::{Files, Outputs};
+use super::{beside, comparison_table, measure_program, page_init_table, plot, table};
 
 /// Options of `cargo xtask bench page-init`.
 #[derive(Debug, clap::Args)]
@@ -61,13 +60,8 @@ pub(crate) struct Args {
     #[arg(long)]
     per_node: bool,
 
-    /// Write the rows to this file as one JSON array.
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
-
-    /// Write the rows to this file as comma-separated values.
-    #[arg(long, value_name = "FILE")]
-    csv: Option<PathBuf>,
+    #[command(flatten)]
+    files: Files,
 }
 
 /// A part of the suite.
@@ -94,7 +88,7 @@ const SIZES: [u64; 4] = [SMALL, 64 << 20, 1 << 30, 4 << 30];
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     // Whatever can be refused is refused before minutes are spent.
-    let (json, csv) = Record::prepare_both(args.json.as_deref(), args.csv.as_deref())?;
+    let outputs = Outputs::prepare(&args.files)?;
     let topology = Arc::new(Topology::discover().context("cannot read this machine")?);
     let room = Room::read(&topology)?;
     let wanted = Wanted::of(args, &topology, &room)?;
@@ -105,7 +99,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 
     print_header(args, &topology, &room, &wanted, rivals.as_ref());
     let busy = Busy::start();
-    let mut rows = Vec::new();
+    let (mut rows, mut by_share, mut compared) = (Vec::new(), Vec::new(), None);
     if args.only != Some(Part::Rivals) {
         let pool = Pool::builder().topology(Arc::clone(&topology)).build();
         let pool = pool.context("cannot start the pool")?;
@@ -114,6 +108,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             for outcome in measure_by_share(&part, &pool)? {
                 print_outcome(&outcome, args.per_node);
                 rows.extend(outcome.record(args.per_node));
+                by_share.push(outcome);
             }
         }
     }
@@ -121,13 +116,12 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         let outcome = beside::measure(&rivals.comparison)?;
         print_rivals(&outcome, &rivals.plan, &topology);
         rows.extend(outcome.record());
+        compared = Some(outcome);
     }
     if let Some(others) = busy.and_then(|busy| busy.others()) {
         print_others(others);
     }
-    for record in [json, csv].into_iter().flatten() {
-        record.write(&rows)?;
-    }
+    outputs.write(&rows, || plot::page_init(compared.as_ref(), &by_share))?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -64,15 +64,13 @@ pub(super) fn case(outcome: &Outcome, case: Case) -> String {
         Some(format!("{:.0} %", 100.0 * limit.ratio_to(row)?))
     };
     let limited = case.bytes > SMALL;
-    let mut header = vec!["runtime", "threads", "median", "stdev", "min", "max", "GiB/s", "ratio"];
+    let mut header = vec!["runtime", "threads", "median", "stdev", "GiB/s", "ratio"];
     header.extend(if limited { &["of clear", "of write"][..] } else { &[] });
     let lines = rows.iter().filter_map(|row| {
         let stats = row.stats()?;
         let ratio = ours.filter(|_| row.runtime != OURS).and_then(|ours| ours.ratio_to(row));
         let mut line = vec![row.runtime.clone(), row.threads.to_string()];
-        line.extend(
-            [stats.median, stats.stdev, stats.min, stats.max].map(|value| time(value, &row.unit)),
-        );
+        line.extend([stats.median, stats.stdev].map(|value| time(value, &row.unit)));
         line.push(rate(row).map_or_else(nothing, |rate| format!("{rate:.2}")));
         line.push(ratio.map_or_else(nothing, |ratio| format!("{ratio:.2}")));
         if limited {
@@ -161,11 +159,11 @@ mod tests {
     fn a_case_has_each_rival_with_its_most_threads_beside_the_limits() {
         let expected = "\
 thp/1GiB/zero, 2 threads
-     runtime   threads    median    stdev       min       max   GiB/s   ratio   of clear   of write
-────────────────────────────────────────────────────────────────────────────────────────────────────
-      serial         1    120 ms   0.0 µs    120 ms    120 ms    8.33    0.52       42 %       21 %
-  firsttouch         2   62.5 ms   0.0 µs   62.5 ms   62.5 ms   16.00       -       80 %       40 %
-  gomp-touch         2    125 ms   0.0 µs    125 ms    125 ms    8.00    0.50       40 %       20 %";
+     runtime   threads    median    stdev   GiB/s   ratio   of clear   of write
+─────────────────────────────────────────────────────────────────────────────────
+      serial         1    120 ms   0.0 µs    8.33    0.52       42 %       21 %
+  firsttouch         2   62.5 ms   0.0 µs   16.00       -       80 %       40 %
+  gomp-touch         2    125 ms   0.0 µs    8.00    0.50       40 %       20 %";
         assert_eq!(case(&outcome(), CASE), expected);
     }
 
