@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 use anyhow::{Context, ensure};
 
 use crate::measure::{Latency, Request, Sample};
+use crate::page_init::bytes_of;
 use crate::suite::{Group, Suite};
 use crate::{Row, Stats};
 
@@ -138,18 +139,26 @@ impl Measured {
         huge.collect::<Option<Vec<_>>>()?.into_iter().min()
     }
 
-    /// Returns the bytes that the case reads and writes, as STREAM counts them; `None` where it is
-    /// not about bytes.
+    /// Returns the bytes that the case is about: those that it initialises or moves, or those that
+    /// it reads and writes, as STREAM counts them; `None` where it is not about bytes.
     #[must_use]
     pub fn bytes_moved(&self) -> Option<u64> {
-        let (kernel, array) = self.case.split_once('/')?;
-        let arrays = match kernel {
-            "sum" => 1,
+        let bytes = bytes_of(&self.case)?;
+        let arrays = match self.case.split('/').next()? {
             "dot" => 2,
             "triad" => 3,
-            _ => return None,
+            _ => 1,
         };
-        array.parse::<bytesize::ByteSize>().ok().map(|bytes| arrays * bytes.as_u64())
+        Some(arrays * bytes)
+    }
+
+    /// Returns these bytes by the median time, in GiB/s; `None` where there are none, or it took no
+    /// time.
+    #[must_use]
+    pub fn gib_per_second(&self) -> Option<f64> {
+        let ms = self.stats().filter(|_| self.unit == "ms")?.median;
+        let bytes = self.bytes_moved()?;
+        (ms > 0.0).then(|| bytes as f64 / (1_u64 << 30) as f64 / (ms / 1e3))
     }
 
     /// Returns these values over those of another, the median over the rounds; `None` where the
@@ -215,6 +224,13 @@ impl Outcome {
             (measured.case.as_str(), measured.runtime.as_str()) == (case, runtime)
         });
         found.max_by_key(|measured| measured.threads)
+    }
+
+    /// Returns whether its runtime has the case with no more threads than these.
+    #[must_use]
+    pub fn is_most(&self, measured: &Measured) -> bool {
+        let most = self.find_most(&measured.case, &measured.runtime);
+        most.is_some_and(|most| most.threads == measured.threads)
     }
 
     /// Returns the most threads that were measured; 0 where nothing was.
@@ -298,7 +314,11 @@ pub(crate) mod tests {
         let bytes = |case| measured(case, "rayon", &[1.0]).bytes_moved();
         assert_eq!(bytes("sum/128MiB"), Some(128 << 20));
         assert_eq!(bytes("triad/1MiB"), Some(3 << 20));
+        assert_eq!(bytes("base/1GiB/zero"), Some(1 << 30));
+        assert_eq!(bytes("release/thp/64MiB"), Some(64 << 20));
         assert_eq!(bytes("fib/32"), None);
+        assert_eq!(bytes("spawn/300x300"), None);
+        assert_eq!(bytes("idle/2s"), None);
     }
 
     #[test]

@@ -12,6 +12,7 @@ pub mod comparison;
 pub mod machine;
 pub mod measure;
 pub mod page_init;
+mod pieces;
 pub mod requests;
 pub mod room;
 mod row;

@@ -74,7 +74,7 @@ impl Group {
     /// Returns the names of its cases.
     ///
     /// A name says how much work there was, so that records of different sizes never mix.
-    /// The cases of page initialisation are made by [`Plan`](crate::page_init::Plan): none here.
+    /// Those whose sizes are asked for are made by [`page_init::Plan`](crate::page_init::Plan): none here.
     #[must_use]
     pub fn cases(self, effort: Effort) -> Vec<String> {
         let hot_and_cold = |group: &str, variants: &[&str]| {
@@ -107,8 +107,8 @@ impl Group {
         match self {
             Self::Broadcast | Self::ForEach => case.ends_with("/hot"),
             Self::Join | Self::Tree | Self::Stream => true,
-            Self::Enter | Self::Wake | Self::Idle | Self::Spawn | Self::Limit => false,
-            Self::PageInit => true,
+            Self::Enter | Self::Wake | Self::Idle | Self::Spawn => false,
+            Self::PageInit | Self::Limit => false,
         }
     }
 }

@@ -138,10 +138,10 @@ pub const OURS: &str = "firsttouch";
 ///
 /// The best of each single round would be luck's as much as any rival's.
 fn best<'a>(ours: &Measured, outcome: &'a Outcome) -> Option<&'a Measured> {
-    let rivals = outcome.measured.iter().filter(|rival| {
-        let most = || outcome.find_most(&rival.case, &rival.runtime);
-        rival.case == ours.case && rival.runtime != OURS && most() == Some(rival)
-    });
+    let rivals = outcome
+        .measured
+        .iter()
+        .filter(|rival| rival.case == ours.case && rival.runtime != OURS && outcome.is_most(rival));
     let ratios = rivals.filter_map(|rival| Some((rival, ours.ratio_to(rival)?)));
     ratios.max_by(|(_, one), (_, other)| one.total_cmp(other)).map(|(rival, _)| rival)
 }

@@ -7,9 +7,10 @@
 //! take, from the same nodes.
 
 use std::num::NonZeroUsize;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
-use firsttouch::{MemoryError, PageInit, PageSize, Pool, Region};
+use firsttouch::{PageInit, PageSize, Pool, Region};
+
+use crate::pieces::{PIECE, for_each_piece};
 
 /// Who will touch the memory that is to be measured, and so from which nodes it will come.
 #[derive(Clone, Copy)]
@@ -42,27 +43,21 @@ pub(crate) fn warm_by_threads(
     page_size: PageSize,
     threads: NonZeroUsize,
 ) -> anyhow::Result<()> {
+    populated(bytes, page_size, threads).map(drop)
+}
+
+/// Returns a region whose every page is there, populated by so many plain threads.
+pub(crate) fn populated(
+    bytes: usize,
+    page_size: PageSize,
+    threads: NonZeroUsize,
+) -> anyhow::Result<Region> {
     let mut region = Region::builder(bytes).page_size(page_size).build()?;
-    let (len, page) = (region.len(), region.page_bytes());
-    let piece = (8_usize << 20).next_multiple_of(page);
-    let (parts, next) = (region.parts(), AtomicUsize::new(0));
-    let populate = || -> Result<(), MemoryError> {
-        loop {
-            // Relaxed: it hands out numbers, and guards nothing.
-            let start = next.fetch_add(piece, Ordering::Relaxed);
-            if start >= len {
-                return Ok(());
-            }
-            // SAFETY: [disjoint] the counter hands out each piece once.
-            unsafe { parts.part(start..(start + piece).min(len)) }.populate()?;
-        }
-    };
-    std::thread::scope(|scope| {
-        let others: Vec<_> = (1..threads.get()).map(|_| scope.spawn(populate)).collect();
-        populate()?;
-        for thread in others {
-            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
-        }
-        Ok(())
-    })
+    let (len, piece) = (region.len(), PIECE.next_multiple_of(region.page_bytes()));
+    let parts = region.parts();
+    for_each_piece(len, piece, threads, |range| {
+        // SAFETY: [disjoint] each piece is handed out once.
+        unsafe { parts.part(range) }.populate()
+    })?;
+    Ok(region)
 }

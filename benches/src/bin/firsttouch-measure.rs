@@ -28,7 +28,9 @@ fn answer() -> anyhow::Result<String> {
         ["--list"] => return Ok(serde_json::to_string(&runtime::catalogue())?),
         ["--list", "page-init"] => return Ok(serde_json::to_string(&page_init::catalogue())?),
         [request] => serde_json::from_str(request).context("this is no request")?,
-        _ => bail!("usage: firsttouch-measure --list [page-init] | REQUEST, which is JSON"),
+        _ => {
+            bail!("usage: firsttouch-measure --list [page-init] | REQUEST, which is JSON")
+        }
     };
     std::thread::spawn(|| {
         std::thread::sleep(PATIENCE);

@@ -97,11 +97,12 @@ impl FromStr for Case {
     }
 }
 
-/// Returns the bytes that a name of a case holds, in its second place; `None` where it holds none.
+/// Returns the bytes that a part of a case's name says; `None` where none does.
 #[must_use]
 pub fn bytes_of(case: &str) -> Option<u64> {
-    let bytes = case.split('/').find_map(|word| word.parse::<ByteSize>().ok())?;
-    Some(bytes.as_u64())
+    // A number without a unit is a count of something else.
+    let bytes = |word: &str| word.ends_with('B').then(|| word.parse::<ByteSize>().ok()).flatten();
+    case.split('/').find_map(bytes).map(|bytes| bytes.as_u64())
 }
 
 #[cfg(test)]

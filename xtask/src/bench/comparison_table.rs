@@ -44,9 +44,8 @@ pub(super) fn groups(outcome: &Outcome) -> Vec<String> {
     let threads = outcome.most_threads();
     let groups: BTreeSet<Group> = outcome.measured.iter().map(|measured| measured.group).collect();
     let table = |group: Group| {
-        let measured = outcome.measured.iter();
-        let rows: Vec<_> =
-            measured.filter(|row| (row.group, row.threads) == (group, threads)).collect();
+        let measured = outcome.measured.iter().filter(|row| row.group == group);
+        let rows: Vec<_> = measured.filter(|row| outcome.is_most(row)).collect();
         format!("{group}, {}\n{}", count(threads), group_table(outcome, &rows))
     };
     groups.into_iter().map(table).collect()
@@ -56,7 +55,7 @@ fn group_table(outcome: &Outcome, rows: &[&Measured]) -> String {
     let rows = case_by_case(rows);
     // What no row of the table has, takes no column.
     let spread = rows.iter().any(|row| row.latency().is_some());
-    let moved = rows.iter().any(|row| row.bytes_moved().is_some());
+    let moved = rows.iter().any(|row| row.gib_per_second().is_some());
     let mut header = vec!["case", "runtime", "median", "stdev"];
     header.extend(if spread { &["p50", "p90", "p99"][..] } else { &[] });
     header.extend(moved.then_some("GiB/s"));
@@ -77,13 +76,12 @@ fn group_table(outcome: &Outcome, rows: &[&Measured]) -> String {
             ));
         }
         if moved {
-            let rate = |bytes: u64| bytes as f64 / (1_u64 << 30) as f64 / (stats.median / 1e3);
-            let rate = row.bytes_moved().map(rate);
+            let rate = row.gib_per_second();
             line.push(rate.map_or_else(nothing, |rate| format!("{rate:.1}")));
         }
         // Next to no time over next to no time says nothing, and that is what idling should take.
         let comparable = row.runtime != OURS && row.group != Group::Idle;
-        let ours = outcome.find(&row.case, OURS, row.threads).filter(|_| comparable);
+        let ours = outcome.find_most(&row.case, OURS).filter(|_| comparable);
         let ratio = ours.and_then(|ours| ours.ratio_to(row));
         line.push(ratio.map_or_else(nothing, |ratio| format!("{ratio:.2}")));
         Some(line)

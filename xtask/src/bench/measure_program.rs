@@ -26,7 +26,8 @@ pub(super) fn build(suite: Suite) -> anyhow::Result<MeasureProgram> {
         // Whatever else is wrong will be wrong without it too, and is told then.
         Err(_) => cargo_build(&[])?,
     };
-    let of_suite = (suite == Suite::PageInit).then(|| suite.to_string());
+    let own_list = matches!(suite, Suite::PageInit);
+    let of_suite = own_list.then(|| suite.to_string());
     let output = Command::new(&path).arg("--list").args(of_suite).output()?;
     ensure!(output.status.success(), "{} lists no runtimes", path.display());
     let mut runtimes: Vec<Known> =

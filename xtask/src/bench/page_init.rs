@@ -74,12 +74,12 @@ enum Part {
 }
 
 /// Reads a size; the crate's own refusals speak of how it parses, not of what to write.
-fn size_in_bytes(text: &str) -> Result<ByteSize, &'static str> {
+pub(super) fn size_in_bytes(text: &str) -> Result<ByteSize, &'static str> {
     text.parse().map_err(|_| "a size is a number and a unit, such as 512MiB or 4GiB")
 }
 
 /// Reads a count; the standard refusal of 0 speaks of types.
-fn repetitions(text: &str) -> Result<NonZeroUsize, &'static str> {
+pub(super) fn repetitions(text: &str) -> Result<NonZeroUsize, &'static str> {
     text.parse().map_err(|_| "a row needs at least 1 repetition, and a whole number of them")
 }
 

@@ -46,7 +46,7 @@ pub(super) fn limits(outcome: &Outcome, kind: impl Fn(u64) -> Pages) -> String {
             row.threads.to_string(),
             time(stats.median, &row.unit),
             time(stats.stdev, &row.unit),
-            rate(row).map_or_else(nothing, |rate| format!("{rate:.2}")),
+            row.gib_per_second().map_or_else(nothing, |rate| format!("{rate:.2}")),
         ])
     });
     render(&header, lines)
@@ -56,8 +56,7 @@ pub(super) fn limits(outcome: &Outcome, kind: impl Fn(u64) -> Pages) -> String {
 pub(super) fn case(outcome: &Outcome, case: Case) -> String {
     let name = case.to_string();
     let rows = outcome.measured.iter().filter(|row| row.case == name);
-    let rows: Vec<&Measured> =
-        rows.filter(|row| outcome.find_most(&row.case, &row.runtime) == Some(row)).collect();
+    let rows: Vec<&Measured> = rows.filter(|row| outcome.is_most(row)).collect();
     let ours = outcome.find_most(&name, OURS);
     let of_limit = |row: &Measured, limit: String| {
         let limit = outcome.find_most(&limit, MACHINE)?;
@@ -71,7 +70,7 @@ pub(super) fn case(outcome: &Outcome, case: Case) -> String {
         let ratio = ours.filter(|_| row.runtime != OURS).and_then(|ours| ours.ratio_to(row));
         let mut line = vec![row.runtime.clone(), row.threads.to_string()];
         line.extend([stats.median, stats.stdev].map(|value| time(value, &row.unit)));
-        line.push(rate(row).map_or_else(nothing, |rate| format!("{rate:.2}")));
+        line.push(row.gib_per_second().map_or_else(nothing, |rate| format!("{rate:.2}")));
         line.push(ratio.map_or_else(nothing, |ratio| format!("{ratio:.2}")));
         if limited {
             line.push(of_limit(row, limit::clear_case(case.bytes)).unwrap_or_else(nothing));
@@ -99,13 +98,6 @@ fn notes(case: Case, rows: &[&Measured]) -> Vec<String> {
         format!("{}: the kernel gave huge pages for only {percent:.1} % of the memory", row.runtime)
     };
     rows.map(note).collect()
-}
-
-/// Returns GiB/s by the median; `None` before the first repetition, or where no time passed.
-pub(super) fn rate(row: &Measured) -> Option<f64> {
-    let ms = row.stats()?.median;
-    let bytes = bytes_of(&row.case)?;
-    (ms > 0.0).then(|| bytes as f64 / (1_u64 << 30) as f64 / (ms / 1e3))
 }
 
 #[cfg(test)]

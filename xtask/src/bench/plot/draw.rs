@@ -58,7 +58,8 @@ type Drawn = Result<(), Box<dyn std::error::Error>>;
 fn draw(title: &str, rows: &[&[Panel]], heights: &[u32], svg: SVGBackend<'_>) -> Drawn {
     let whole = svg.into_drawing_area();
     whole.fill(&WHITE)?;
-    let mut below = whole.titled(title, (FONT, 26))?;
+    let title = format!("{title}: medians; thin lines from the least to the most measured");
+    let mut below = whole.titled(&title, (FONT, 24))?;
     for (row, &height) in rows.iter().zip(heights) {
         let (this, rest) = below.split_vertically(height);
         below = rest;

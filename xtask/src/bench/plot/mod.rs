@@ -5,12 +5,10 @@ mod panel;
 
 use firsttouch_benches::comparison::{self, Measured};
 use firsttouch_benches::page_init::{self, Runtime};
-use firsttouch_benches::suite::Group;
 use firsttouch_benches::target::OURS;
 
 use self::panel::{Bar, Bars, Line, Lines, Panel};
 use super::comparison_table::case_by_case;
-use super::page_init_table::rate;
 
 /// Draws what was compared in `fork-join` or `tasks`.
 pub(super) fn comparison(outcome: &comparison::Outcome) -> anyhow::Result<String> {
@@ -50,18 +48,12 @@ struct Quantity {
 
 fn quantity(row: &Measured) -> Option<Quantity> {
     let stats = row.stats()?;
-    let moved = row.bytes_moved();
-    let per_ms = match row.group {
-        Group::PageInit | Group::Limit => rate(row).map(|rate| rate * stats.median),
-        // GiB by milliseconds are so many thousand GiB by seconds.
-        _ => moved.map(|bytes| bytes as f64 / (1_u64 << 30) as f64 * 1e3),
-    };
-    Some(match per_ms {
-        Some(gib) => Quantity {
+    Some(match row.gib_per_second() {
+        Some(median) => Quantity {
             axis: "GiB/s (more is better)".to_owned(),
-            median: gib / stats.median,
-            low: gib / stats.max,
-            high: gib / stats.min,
+            median,
+            low: median * stats.median / stats.max,
+            high: median * stats.median / stats.min,
         },
         None => Quantity {
             axis: format!("{} (less is better)", row.unit),
@@ -74,7 +66,7 @@ fn quantity(row: &Measured) -> Option<Quantity> {
 
 fn bars(outcome: &comparison::Outcome, case: &str) -> Option<Bars> {
     let rows = outcome.measured.iter().filter(|row| row.case == case);
-    let most = rows.filter(|row| outcome.find_most(&row.case, &row.runtime) == Some(row));
+    let most = rows.filter(|row| outcome.is_most(row));
     let mut axis = String::new();
     let bars = most.filter_map(|row| {
         let Quantity { axis: of_row, median, low, high } = quantity(row)?;
@@ -132,7 +124,7 @@ fn shares(outcome: &page_init::Outcome) -> Panel {
 #[cfg(test)]
 mod tests {
     use firsttouch_benches::measure::Sample;
-    use firsttouch_benches::suite::Suite;
+    use firsttouch_benches::suite::{Group, Suite};
 
     use super::*;
 
