@@ -161,9 +161,10 @@ impl Wanted {
             }
         }
         if found.is_empty() {
-            let refused = refused.iter().map(|(_, refusal)| refusal.to_string());
-            let refused = refused.collect::<std::collections::BTreeSet<_>>();
-            bail!("nothing can be measured: {}", Vec::from_iter(refused).join("; "));
+            // Of each kind the smallest size, which is the easiest to have.
+            refused.dedup_by_key(|(_, refusal)| refusal.pages);
+            let refused: Vec<_> = refused.iter().map(|(_, refusal)| refusal.to_string()).collect();
+            bail!("nothing can be measured: {}", refused.join("; "));
         }
         for (bytes, CannotBeHad { pages, why, remedy, .. }) in refused {
             left_out.push(format!("{pages} pages, {}: {why}", size::exact(bytes)));
