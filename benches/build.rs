@@ -25,6 +25,13 @@ fn main() {
             library: "gomp",
             needs: "GCC with its OpenMP (Debian: gcc)",
         },
+        Rival {
+            name: "pthreads",
+            source: "rivals/pthreads.c",
+            flags: &["-std=gnu11"],
+            library: "pthread",
+            needs: "a C11 compiler (Debian: gcc)",
+        },
     ] {
         rival.build();
     }

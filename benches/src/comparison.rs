@@ -6,8 +6,9 @@ use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, ensure};
 
-use crate::measure::{FUTEX, Latency, Request, Sample};
-use crate::suite::{Effort, Group, Suite};
+use crate::measure::{Latency, Request, Sample};
+use crate::page_init::bytes_of;
+use crate::suite::{Group, Suite};
 use crate::{Row, Stats};
 
 /// What to compare.
@@ -19,53 +20,17 @@ pub struct Comparison {
     pub program: PathBuf,
     /// The runtimes, with their versions.
     pub runtimes: Vec<(String, Option<String>)>,
-    /// The numbers of threads, ascending; most cases are measured with the last only.
-    pub threads: Vec<NonZeroUsize>,
     /// How often everything is measured.
     pub rounds: NonZeroUsize,
-    /// Only cases that contain one of these words; all, where there is none.
-    pub cases: Vec<String>,
-    /// How much is done for each measurement.
-    pub effort: Effort,
+    /// What one round measures; those with the same cases and threads follow each other.
+    pub requests: Vec<Request>,
 }
 
 impl Comparison {
-    /// Returns the requests of one round; those that follow each other differ in their runtime.
-    #[must_use]
-    pub fn requests(&self) -> Vec<Request> {
-        let mut requests = Vec::new();
-        let most = self.threads.last();
-        for &group in self.suite.groups() {
-            for threads in &self.threads {
-                let mut cases = group.cases(self.effort);
-                cases.retain(|case| Some(threads) == most || group.scales(case));
-                cases.retain(|case| {
-                    self.cases.is_empty() || self.cases.iter().any(|word| case.contains(word))
-                });
-                if cases.is_empty() {
-                    continue;
-                }
-                let request = |runtime: &str| Request {
-                    group,
-                    cases: cases.clone(),
-                    runtime: runtime.to_owned(),
-                    threads: *threads,
-                    effort: self.effort,
-                };
-                if group == Group::Wake {
-                    requests.push(request(FUTEX));
-                } else {
-                    requests.extend(self.runtimes.iter().map(|(name, _)| request(name)));
-                }
-            }
-        }
-        requests
-    }
-
     /// Returns how many measurements [`Comparison::run`] makes.
     #[must_use]
     pub fn measurements(&self) -> usize {
-        self.requests().len().saturating_mul(self.rounds.get())
+        self.requests.len().saturating_mul(self.rounds.get())
     }
 
     /// Measures everything, round by round.
@@ -79,10 +44,9 @@ impl Comparison {
     pub fn run(&self, mut progress: impl FnMut(&str)) -> anyhow::Result<Outcome> {
         let mut outcome = Outcome { suite: self.suite, measured: Vec::new() };
         for round in 0..self.rounds.get() {
-            let mut requests = self.requests();
+            let mut requests = self.requests.clone();
             // Who comes first changes, so that nobody always has the machine as the same rival leaves it.
-            for alike in requests.chunk_by_mut(|a, b| (a.group, a.threads) == (b.group, b.threads))
-            {
+            for alike in requests.chunk_by_mut(Request::is_alike) {
                 let first = round % alike.len();
                 alike.rotate_left(first);
             }
@@ -159,18 +123,42 @@ impl Measured {
         Some(Latency { p50: median(|l| l.p50)?, p90: median(|l| l.p90)?, p99: median(|l| l.p99)? })
     }
 
-    /// Returns the bytes that the case reads and writes, as STREAM counts them; `None` where it is
-    /// not about bytes.
+    /// Returns how many base pages were touched and the kernel names a node for, in the round where
+    /// they were fewest; `None` where a round does not know.
+    #[must_use]
+    pub fn pages(&self) -> Option<u64> {
+        let pages = self.samples.iter().map(|sample| sample.places.map(|places| places.pages));
+        pages.collect::<Option<Vec<_>>>()?.into_iter().min()
+    }
+
+    /// Returns the bytes that pages larger than base pages held, in the round where they were least;
+    /// `None` where a round does not know.
+    #[must_use]
+    pub fn huge_bytes(&self) -> Option<u64> {
+        let huge = self.samples.iter().map(|sample| sample.places.map(|places| places.huge_bytes));
+        huge.collect::<Option<Vec<_>>>()?.into_iter().min()
+    }
+
+    /// Returns the bytes that the case is about: those that it initialises or moves, or those that
+    /// it reads and writes, as STREAM counts them; `None` where it is not about bytes.
     #[must_use]
     pub fn bytes_moved(&self) -> Option<u64> {
-        let (kernel, array) = self.case.split_once('/')?;
-        let arrays = match kernel {
-            "sum" => 1,
+        let bytes = bytes_of(&self.case)?;
+        let arrays = match self.case.split('/').next()? {
             "dot" => 2,
             "triad" => 3,
-            _ => return None,
+            _ => 1,
         };
-        array.parse::<bytesize::ByteSize>().ok().map(|bytes| arrays * bytes.as_u64())
+        Some(arrays * bytes)
+    }
+
+    /// Returns these bytes by the median time, in GiB/s; `None` where there are none, or it took no
+    /// time.
+    #[must_use]
+    pub fn gib_per_second(&self) -> Option<f64> {
+        let ms = self.stats().filter(|_| self.unit == "ms")?.median;
+        let bytes = self.bytes_moved()?;
+        (ms > 0.0).then(|| bytes as f64 / (1_u64 << 30) as f64 / (ms / 1e3))
     }
 
     /// Returns these values over those of another, the median over the rounds; `None` where the
@@ -229,6 +217,22 @@ impl Outcome {
         })
     }
 
+    /// Returns what a runtime measured for a case, with the most threads that it has it for.
+    #[must_use]
+    pub fn find_most(&self, case: &str, runtime: &str) -> Option<&Measured> {
+        let found = self.measured.iter().filter(|measured| {
+            (measured.case.as_str(), measured.runtime.as_str()) == (case, runtime)
+        });
+        found.max_by_key(|measured| measured.threads)
+    }
+
+    /// Returns whether its runtime has the case with no more threads than these.
+    #[must_use]
+    pub fn is_most(&self, measured: &Measured) -> bool {
+        let most = self.find_most(&measured.case, &measured.runtime);
+        most.is_some_and(|most| most.threads == measured.threads)
+    }
+
     /// Returns the most threads that were measured; 0 where nothing was.
     #[must_use]
     pub fn most_threads(&self) -> usize {
@@ -244,6 +248,7 @@ impl Outcome {
             let row = Row::new(&suite, case.clone(), runtime, *threads, unit, measured.stats()?);
             let latency = measured.latency();
             Some(Row {
+                pages: measured.pages(),
                 version: measured.version.clone(),
                 p50: latency.map(|latency| latency.p50),
                 p90: latency.map(|latency| latency.p90),
@@ -258,20 +263,15 @@ impl Outcome {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::requests::tests::selection;
 
-    fn count(n: usize) -> NonZeroUsize {
-        NonZeroUsize::new(n).expect("a test asks for something")
-    }
-
-    fn comparison(suite: Suite, cases: &[&str]) -> Comparison {
+    fn comparison() -> Comparison {
         Comparison {
-            suite,
+            suite: Suite::Tasks,
             program: "/no/such/program".into(),
-            runtimes: ["firsttouch", "rayon"].map(|name| (name.to_owned(), None)).to_vec(),
-            threads: vec![count(1), count(4)],
-            rounds: count(2),
-            cases: cases.iter().map(|&case| case.to_owned()).collect(),
-            effort: Effort::Brief,
+            runtimes: vec![("firsttouch".to_owned(), None)],
+            rounds: NonZeroUsize::MIN,
+            requests: selection(Suite::Tasks, &["fib"]).requests(),
         }
     }
 
@@ -282,6 +282,7 @@ pub(crate) mod tests {
             unit: "ns".to_owned(),
             value,
             latency: Some(Latency { p50: value, p90: 2.0 * value, p99: 3.0 * value }),
+            places: None,
         };
         Measured {
             group: Group::Broadcast,
@@ -295,49 +296,14 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn runtimes_follow_each_other_case_by_case_and_the_kernel_has_its_own() {
-        let requests = comparison(Suite::ForkJoin, &[]).requests();
-        let seen: Vec<_> = requests
-            .iter()
-            .map(|request| (request.group, request.threads.get(), request.runtime.as_str()))
-            .collect();
-        let expected = [
-            (Group::Broadcast, 1, "firsttouch"),
-            (Group::Broadcast, 1, "rayon"),
-            (Group::Broadcast, 4, "firsttouch"),
-            (Group::Broadcast, 4, "rayon"),
-        ];
-        assert_eq!(seen[..4], expected);
-        let wake = seen.iter().filter(|(group, ..)| *group == Group::Wake);
-        assert!(wake.eq(&[(Group::Wake, 4, FUTEX)]), "{seen:?}");
-    }
-
-    #[test]
-    fn fewer_threads_than_all_have_the_cases_that_scale() {
-        let requests = comparison(Suite::ForkJoin, &[]).requests();
-        let few = requests.iter().filter(|request| request.threads.get() == 1);
-        let cases: Vec<_> = few.flat_map(|request| &request.cases).collect();
-        let expected = ["broadcast/hot", "broadcast/hot", "for-each/hot", "for-each/hot"];
-        assert_eq!(cases, expected);
-    }
-
-    #[test]
-    fn words_choose_cases_and_groups_without_any_are_left_out() {
-        let requests = comparison(Suite::Tasks, &["fib", "tri"]).requests();
-        let cases: Vec<_> = requests.iter().flat_map(|request| &request.cases).collect();
-        assert!(cases.iter().all(|case| case.starts_with("fib/") || case.starts_with("triad/")));
-        assert_eq!(requests.len(), 8, "two groups, two numbers of threads, two runtimes");
-    }
-
-    #[test]
     fn a_program_that_is_missing_is_named() {
-        let error = comparison(Suite::Tasks, &["fib"]).run(|_| ()).expect_err("it is missing");
+        let error = comparison().run(|_| ()).expect_err("it is missing");
         assert!(format!("{error:#}").contains("cannot run /no/such/program"), "{error:#}");
     }
 
     #[test]
     fn what_a_measurement_said_before_it_failed_is_told() {
-        let mut comparison = comparison(Suite::Tasks, &["fib"]);
+        let mut comparison = comparison();
         comparison.program = "/bin/sh".into();
         let error = comparison.run(|_| ()).expect_err("a shell cannot run a request");
         assert!(format!("{error:#}").starts_with("join, firsttouch: "), "{error:#}");
@@ -348,7 +314,11 @@ pub(crate) mod tests {
         let bytes = |case| measured(case, "rayon", &[1.0]).bytes_moved();
         assert_eq!(bytes("sum/128MiB"), Some(128 << 20));
         assert_eq!(bytes("triad/1MiB"), Some(3 << 20));
+        assert_eq!(bytes("base/1GiB/zero"), Some(1 << 30));
+        assert_eq!(bytes("release/thp/64MiB"), Some(64 << 20));
         assert_eq!(bytes("fib/32"), None);
+        assert_eq!(bytes("spawn/300x300"), None);
+        assert_eq!(bytes("idle/2s"), None);
     }
 
     #[test]

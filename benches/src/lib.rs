@@ -1,8 +1,9 @@
 //! firsttouch measured beside the other ways of doing the same work.
 //!
-//! [`page_init`] measures fresh memory. [`comparison`] measures [`runtime`]s
-//! side by side, in the [`suite`]s `fork-join` and `tasks`; each measurement is
-//! made by [`measure`] in a process of its own. A suite measures and returns
+//! [`comparison`] measures [`runtime`]s side by side, in the [`suite`]s
+//! `fork-join`, `tasks` and `page-init`; each measurement is made by
+//! [`measure`] in a process of its own. [`page_init`] measures fresh memory,
+//! beside rivals and by share of each node's CPUs. A suite measures and returns
 //! what it measured; printing is its caller's. Every suite reports in [`Row`]s,
 //! so that one reader understands all records.
 
@@ -11,6 +12,8 @@ pub mod comparison;
 pub mod machine;
 pub mod measure;
 pub mod page_init;
+mod pieces;
+pub mod requests;
 pub mod room;
 mod row;
 pub mod runtime;

@@ -14,6 +14,8 @@ pub enum Suite {
     ForkJoin,
     /// What tasks cost, and what loops over much memory take.
     Tasks,
+    /// How long fresh memory takes to initialise.
+    PageInit,
 }
 
 impl Suite {
@@ -25,6 +27,7 @@ impl Suite {
                 &[Group::Broadcast, Group::ForEach, Group::Enter, Group::Wake, Group::Idle]
             }
             Self::Tasks => &[Group::Join, Group::Tree, Group::Spawn, Group::Stream],
+            Self::PageInit => &[Group::Limit, Group::PageInit],
         }
     }
 }
@@ -34,6 +37,7 @@ impl fmt::Display for Suite {
         f.write_str(match self {
             Self::ForkJoin => "fork-join",
             Self::Tasks => "tasks",
+            Self::PageInit => "page-init",
         })
     }
 }
@@ -60,12 +64,17 @@ pub enum Group {
     Spawn,
     /// Loops that are bound by memory.
     Stream,
+    /// Fresh memory is initialised.
+    PageInit,
+    /// What the machine itself can do with fresh and with warm memory.
+    Limit,
 }
 
 impl Group {
     /// Returns the names of its cases.
     ///
     /// A name says how much work there was, so that records of different sizes never mix.
+    /// Those whose sizes are asked for are made by [`page_init::Plan`](crate::page_init::Plan): none here.
     #[must_use]
     pub fn cases(self, effort: Effort) -> Vec<String> {
         let hot_and_cold = |group: &str, variants: &[&str]| {
@@ -88,6 +97,7 @@ impl Group {
                 let bytes = size::exact(effort.array_bytes() as u64);
                 ["sum", "dot", "triad"].map(|case| format!("{case}/{bytes}")).to_vec()
             }
+            Self::PageInit | Self::Limit => Vec::new(),
         }
     }
 
@@ -98,6 +108,7 @@ impl Group {
             Self::Broadcast | Self::ForEach => case.ends_with("/hot"),
             Self::Join | Self::Tree | Self::Stream => true,
             Self::Enter | Self::Wake | Self::Idle | Self::Spawn => false,
+            Self::PageInit | Self::Limit => false,
         }
     }
 }
@@ -114,6 +125,8 @@ impl fmt::Display for Group {
             Self::Tree => "tree",
             Self::Spawn => "spawn",
             Self::Stream => "stream",
+            Self::PageInit => "page-init",
+            Self::Limit => "limit",
         })
     }
 }

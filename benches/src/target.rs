@@ -11,8 +11,17 @@ pub struct Target {
     pub case: String,
     /// What it is held against.
     pub against: Against,
-    /// The most it may be: ours over theirs, or in the case's own unit.
-    pub limit: f64,
+    /// How it must come out.
+    pub bound: Bound,
+}
+
+/// How a case must come out.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Bound {
+    /// Ours over theirs, or the value in the case's own unit, is this at the most.
+    AtMost(f64),
+    /// Theirs over ours, so many times as fast, is this at the least.
+    Times(f64),
 }
 
 /// What a case is held against.
@@ -45,14 +54,14 @@ pub enum Verdict {
 
 impl Target {
     fn new(case: &str, against: Against, limit: f64) -> Self {
-        Self { case: case.to_owned(), against, limit }
+        Self { case: case.to_owned(), against, bound: Bound::AtMost(limit) }
     }
 
     fn same(case: &str, runtime: &'static str, limit: f64) -> Self {
         Self::new(case, Against::Rival { runtime, case: case.to_owned() }, limit)
     }
 
-    /// Returns the targets of a suite.
+    /// Returns the targets of a suite whose cases are always the same.
     #[must_use]
     pub fn of(suite: Suite, effort: Effort) -> Vec<Self> {
         match suite {
@@ -82,23 +91,42 @@ impl Target {
                 }
                 targets
             }
+            // They depend on what was asked for: see `page_init::Plan::targets`.
+            Suite::PageInit => Vec::new(),
         }
     }
 
-    /// Judges the target by what was measured with the most threads.
+    /// Judges the target by what was measured with the most threads of each runtime.
     pub fn judge(&self, outcome: &Outcome) -> Verdict {
-        let threads = outcome.most_threads();
-        let value = outcome.find(&self.case, OURS, threads).and_then(|ours| match &self.against {
-            Against::Rival { runtime, case } => {
-                ours.ratio_to(outcome.find(case, runtime, threads)?)
+        let value = outcome.find_most(&self.case, OURS).and_then(|ours| {
+            let theirs = match &self.against {
+                Against::Rival { runtime, case } => outcome.find_most(case, runtime)?,
+                Against::Best => best(ours, outcome)?,
+                Against::Limit => return ours.stats().map(|stats| stats.median),
+            };
+            match self.bound {
+                Bound::AtMost(_) => ours.ratio_to(theirs),
+                Bound::Times(_) => theirs.ratio_to(ours),
             }
-            Against::Best => ratio_to_best(ours, outcome),
-            Against::Limit => ours.stats().map(|stats| stats.median),
         });
-        match value {
-            Some(value) if value <= self.limit => Verdict::Met(value),
-            Some(value) => Verdict::NotMet(value),
-            None => Verdict::NotMeasured,
+        match (value, self.bound) {
+            (Some(value), Bound::AtMost(limit)) if value <= limit => Verdict::Met(value),
+            (Some(value), Bound::Times(limit)) if value >= limit => Verdict::Met(value),
+            (Some(value), _) => Verdict::NotMet(value),
+            (None, _) => Verdict::NotMeasured,
+        }
+    }
+
+    /// Returns the name of the rival that ours is held against, once there are measurements.
+    #[must_use]
+    pub fn rival<'a>(&'a self, outcome: &'a Outcome) -> Option<&'a str> {
+        match &self.against {
+            Against::Rival { runtime, .. } => Some(runtime),
+            Against::Best => {
+                let ours = outcome.find_most(&self.case, OURS)?;
+                Some(&best(ours, outcome)?.runtime)
+            }
+            Against::Limit => None,
         }
     }
 }
@@ -106,14 +134,16 @@ impl Target {
 /// The name of our own rows.
 pub const OURS: &str = "firsttouch";
 
-/// The ratio to the rival that leaves us least ahead, or most behind.
+/// The rival that leaves us least ahead, or most behind, with the most threads of each.
 ///
 /// The best of each single round would be luck's as much as any rival's.
-fn ratio_to_best(ours: &Measured, outcome: &Outcome) -> Option<f64> {
-    let rivals = outcome.measured.iter().filter(|rival| {
-        rival.runtime != OURS && (&rival.case, rival.threads) == (&ours.case, ours.threads)
-    });
-    rivals.filter_map(|rival| ours.ratio_to(rival)).max_by(f64::total_cmp)
+fn best<'a>(ours: &Measured, outcome: &'a Outcome) -> Option<&'a Measured> {
+    let rivals = outcome
+        .measured
+        .iter()
+        .filter(|rival| rival.case == ours.case && rival.runtime != OURS && outcome.is_most(rival));
+    let ratios = rivals.filter_map(|rival| Some((rival, ours.ratio_to(rival)?)));
+    ratios.max_by(|(_, one), (_, other)| one.total_cmp(other)).map(|(rival, _)| rival)
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Measures one runtime, in a process of its own, for `cargo xtask bench`.
 //!
-//! `--list` prints the runtimes of this build; a request as JSON is measured.
+//! `--list` prints the runtimes of this build, `--list page-init` its ways to
+//! initialise pages; a request as JSON is measured.
 //! The answers are JSON too.
 
 use std::process::ExitCode;
@@ -8,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use firsttouch_benches::measure::Request;
-use firsttouch_benches::runtime::catalogue;
+use firsttouch_benches::{page_init, runtime};
 
 /// No measurement takes so long: whoever is still at it waits for something that never comes.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -21,14 +22,16 @@ fn main() -> ExitCode {
 }
 
 fn answer() -> anyhow::Result<String> {
-    let mut arguments = std::env::args().skip(1);
-    let (Some(argument), None) = (arguments.next(), arguments.next()) else {
-        bail!("usage: firsttouch-measure --list | REQUEST, where the request is JSON")
+    let arguments: Vec<_> = std::env::args().skip(1).collect();
+    let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
+    let request: Request = match *arguments {
+        ["--list"] => return Ok(serde_json::to_string(&runtime::catalogue())?),
+        ["--list", "page-init"] => return Ok(serde_json::to_string(&page_init::catalogue())?),
+        [request] => serde_json::from_str(request).context("this is no request")?,
+        _ => {
+            bail!("usage: firsttouch-measure --list [page-init] | REQUEST, which is JSON")
+        }
     };
-    if argument == "--list" {
-        return Ok(serde_json::to_string(&catalogue())?);
-    }
-    let request: Request = serde_json::from_str(&argument).context("this is no request")?;
     std::thread::spawn(|| {
         std::thread::sleep(PATIENCE);
         fail(&format!("not finished after {} s", PATIENCE.as_secs()));

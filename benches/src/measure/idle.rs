@@ -19,9 +19,7 @@ pub(super) fn measure(request: &Request, runtime: &mut dyn Runtime) -> anyhow::R
     let before = process_seconds();
     thread::sleep(Duration::from_secs(IDLE_SECONDS));
     let value = (process_seconds() - before).max(0.0);
-    let sample =
-        |case: &String| Sample { case: case.clone(), unit: "s".to_owned(), value, latency: None };
-    Ok(request.cases.iter().map(sample).collect())
+    Ok(request.cases.iter().map(|case| Sample::new(case, "s", value)).collect())
 }
 
 /// CPU time of all threads of this process, in seconds.

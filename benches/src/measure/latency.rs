@@ -56,7 +56,7 @@ pub(super) fn hot(case: &str, effort: Effort, mut call: impl FnMut()) -> Sample 
     let mut singles = Vec::new();
     repeat_for(budget(20), || singles.push(nanoseconds(time(&mut call))));
     let value = Latency::of(batches).map_or(0.0, |batches| batches.p50);
-    Sample { case: case.to_owned(), unit: "ns".to_owned(), value, latency: Latency::of(singles) }
+    Sample { latency: Latency::of(singles), ..Sample::new(case, "ns", value) }
 }
 
 /// Measures single calls, each a millisecond after the last ended; the caller works meanwhile.
@@ -73,7 +73,7 @@ pub(super) fn cold(case: &str, effort: Effort, mut call: impl FnMut()) -> Sample
 pub(super) fn of_singles(case: &str, times: Vec<f64>) -> Sample {
     let latency = Latency::of(times);
     let value = latency.map_or(0.0, |latency| latency.p50);
-    Sample { case: case.to_owned(), unit: "ns".to_owned(), value, latency }
+    Sample { latency, ..Sample::new(case, "ns", value) }
 }
 
 /// Returns what one reading of the clock takes, in nanoseconds.

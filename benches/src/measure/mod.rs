@@ -16,6 +16,7 @@ use std::num::NonZeroUsize;
 
 use serde::{Deserialize, Serialize};
 
+use crate::page_init::{self, Places};
 use crate::runtime;
 use crate::suite::{Effort, Group};
 
@@ -50,6 +51,16 @@ pub struct Sample {
     pub value: f64,
     /// How single calls were spread, in the same unit; `None` where there is one call only.
     pub latency: Option<Latency>,
+    /// Where the pages ended up; `None` where there are none, or the kernel does not tell.
+    pub places: Option<Places>,
+}
+
+impl Sample {
+    /// Makes a sample of one call, about no pages.
+    pub(crate) fn new(case: &str, unit: &str, value: f64) -> Self {
+        let (case, unit) = (case.to_owned(), unit.to_owned());
+        Self { case, unit, value, latency: None, places: None }
+    }
 }
 
 impl Request {
@@ -59,8 +70,11 @@ impl Request {
     ///
     /// Where the runtime does not start, or an answer is wrong.
     pub fn measure(&self) -> anyhow::Result<Vec<Sample>> {
-        if self.group == Group::Wake {
-            return wake::measure(self);
+        match self.group {
+            Group::Wake => return wake::measure(self),
+            Group::PageInit => return page_init::beside::measure(self),
+            Group::Limit => return page_init::limit::measure(self),
+            _ => {}
         }
         let mut runtime = runtime::start(&self.runtime, self.threads)?;
         match self.group {
@@ -70,8 +84,15 @@ impl Request {
             Group::Idle => idle::measure(self, &mut *runtime),
             Group::Join | Group::Tree | Group::Spawn => tasks::measure(self, &mut *runtime),
             Group::Stream => stream::measure(self, &mut *runtime),
-            Group::Wake => unreachable!("it was measured above, without a runtime"),
+            Group::Wake | Group::PageInit | Group::Limit => {
+                unreachable!("it was measured above, without a runtime")
+            }
         }
+    }
+
+    /// Whether the other differs in nothing but its runtime and its effort.
+    pub(crate) fn is_alike(&self, other: &Self) -> bool {
+        (self.group, self.threads, &self.cases) == (other.group, other.threads, &other.cases)
     }
 
     fn wants(&self, case: &str) -> bool {

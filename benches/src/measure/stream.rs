@@ -37,12 +37,7 @@ pub(super) fn measure(request: &Request, runtime: &mut dyn Runtime) -> anyhow::R
             ensure!(times.is_empty() || arrays.triad_is_right(), "{case}: wrong answer");
         }
         let Some(times) = Stats::of(times) else { continue };
-        samples.push(Sample {
-            case: case.clone(),
-            unit: "ms".to_owned(),
-            value: times.median,
-            latency: None,
-        });
+        samples.push(Sample::new(case, "ms", times.median));
     }
     Ok(samples)
 }

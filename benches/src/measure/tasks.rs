@@ -74,7 +74,7 @@ fn spawn(
         });
         tally.check(case, 2)?;
         let started = if nested { tasks + outer } else { tasks };
-        samples.push(sample(case, "ns/task", nanoseconds(took) / started as f64));
+        samples.push(Sample::new(case, "ns/task", nanoseconds(took) / started as f64));
     }
     Ok(samples)
 }
@@ -82,11 +82,7 @@ fn spawn(
 /// The one case of a request, as time per piece.
 fn per(request: &Request, unit: &str, ns: f64, pieces: u64) -> Vec<Sample> {
     let value = ns / pieces.max(1) as f64;
-    request.cases.iter().map(|case| sample(case, unit, value)).collect()
-}
-
-fn sample(case: &str, unit: &str, value: f64) -> Sample {
-    Sample { case: case.to_owned(), unit: unit.to_owned(), value, latency: None }
+    request.cases.iter().map(|case| Sample::new(case, unit, value)).collect()
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::ensure;
 use firsttouch::topology::affinity;
 use firsttouch::{CpuId, NodeId, PageInit, PageSize, Pool, Region, Residency, Topology};
+use serde::{Deserialize, Serialize};
 
 use crate::warm::{Toucher, warm};
 
@@ -22,7 +23,8 @@ pub struct Sample {
 }
 
 /// Where the pages of a repetition ended up, as the kernel tells.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Places {
     /// Base pages that were initialised, and that the kernel names a node for.
     pub pages: u64,
@@ -55,7 +57,7 @@ pub(super) fn serial(
     let mut region = Region::builder(bytes).page_size(page_size).build()?;
     let before = affinity::current_cpu();
     let start = Instant::now();
-    write_zeros(region.as_mut_slice());
+    write_all(region.as_mut_slice(), 0);
     let elapsed = start.elapsed();
     let after = affinity::current_cpu();
     let places = match region.residency(0..bytes) {
@@ -88,8 +90,8 @@ fn local_pages(
 /// Never inlined and opaque at both ends, so that no compiler finds out that the bytes are zero
 /// already or that nobody reads them.
 #[inline(never)]
-fn write_zeros(bytes: &mut [u8]) {
-    black_box(&mut *bytes).fill(0);
+pub(super) fn write_all(bytes: &mut [u8], value: u8) {
+    black_box(&mut *bytes).fill(value);
     black_box(bytes);
 }
 
@@ -114,7 +116,7 @@ pub(super) fn firsttouch(
 }
 
 /// What a residency says, once it is sure that nothing was left out.
-fn places(residency: &Residency, local: Option<u64>) -> anyhow::Result<Places> {
+pub(super) fn places(residency: &Residency, local: Option<u64>) -> anyhow::Result<Places> {
     let pages = residency.present();
     complete(pages, residency.not_present(), numa_balancing)?;
     let larger = residency.page_sizes().filter(|&(bytes, _)| bytes > residency.page_bytes());

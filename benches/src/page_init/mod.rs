@@ -1,14 +1,23 @@
 //! The suite `page-init`: how long fresh memory takes to initialise, and where it ends up.
 //!
-//! Each kind of page has a serial row, the way a program does it today, and a
+//! It has two parts. [`Plan`] compares firsttouch with its rivals, each in a
+//! process of its own, and with what the machine can do at all. [`ByShare`] is
+//! the table of the kernel series, in this process: by share of each node's CPUs.
+//!
+//! There each kind of page has a serial row, the way a program does it today, and a
 //! row for firsttouch at each share of a node's CPUs. Both are timed alike,
 //! from the fresh mapping to the last initialised page. The repetitions are
 //! interleaved: the first of every row, then the second of every row, so that
 //! a machine that drifts, drifts for all alike.
 
+pub(crate) mod beside;
+mod case;
+pub mod limit;
 mod measure;
 mod outcome;
 mod pages;
+mod plan;
+mod rival;
 mod share;
 
 use std::num::NonZeroUsize;
@@ -16,14 +25,17 @@ use std::num::NonZeroUsize;
 use anyhow::Context;
 use firsttouch::{PageSize, Pool};
 
+pub use case::{Case, Fill, SMALL, UnknownFill, bytes_of};
 pub use measure::{NodeSample, Places, Sample};
 pub use outcome::{Measured, Outcome, Runtime};
 pub use pages::{CannotBeHad, Pages, UnknownPages};
+pub use plan::Plan;
+pub use rival::{GIVEN, MACHINE, SERIAL, catalogue};
 pub use share::{Share, shares};
 
-/// What to measure.
+/// What to measure by share of each node's CPUs.
 #[derive(Clone, Debug)]
-pub struct Suite {
+pub struct ByShare {
     /// Bytes to initialise in each repetition.
     pub bytes: usize,
     /// The kinds of page, and the page size each comes down to.
@@ -32,7 +44,7 @@ pub struct Suite {
     pub repetitions: NonZeroUsize,
 }
 
-impl Suite {
+impl ByShare {
     /// Returns the rows that each kind of page has on this pool: serial, then the shares.
     ///
     /// Shares are of the node with the most helpers; a node with fewer takes
@@ -49,7 +61,7 @@ impl Suite {
             .collect()
     }
 
-    /// Returns how many measurements [`Suite::run`] makes.
+    /// Returns how many measurements [`ByShare::run`] makes.
     #[must_use]
     pub fn measurements(&self, pool: &Pool) -> usize {
         let rows = self.pages.len() * Self::runtimes(pool).len();

@@ -124,10 +124,10 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// Returns the name of the case, such as `base/1GiB/zero`.
+    /// Returns the name of the case, such as `by-share/base/1GiB/zero`.
     #[must_use]
     pub fn case(&self) -> String {
-        format!("{}/{}/zero", self.pages, size::exact(self.bytes as u64))
+        format!("by-share/{}/{}/zero", self.pages, size::exact(self.bytes as u64))
     }
 
     /// Returns the share of the serial row's time that a time saves, in percent, as the kernel
@@ -275,7 +275,7 @@ mod tests {
             .iter()
             .map(|row| (row.case.as_str(), row.runtime.as_str(), row.threads, row.n))
             .collect();
-        let case = "base/1GiB/zero";
+        let case = "by-share/base/1GiB/zero";
         assert_eq!(seen, [(case, "serial", 1, 2), (case, "firsttouch", 4, 2)]);
         assert!(record.iter().all(|row| row.contradiction().is_none()), "{record:?}");
         assert_eq!(record[1].pages, Some(262_144));
@@ -286,8 +286,8 @@ mod tests {
     fn a_record_by_node_adds_each_nodes_own_time() {
         let record = outcome().record(true);
         let cases: Vec<_> = record.iter().map(|row| row.case.as_str()).collect();
-        let case = "base/1GiB/zero";
-        let (first, second) = ("base/1GiB/zero/node0", "base/1GiB/zero/node8");
+        let case = "by-share/base/1GiB/zero";
+        let (first, second) = ("by-share/base/1GiB/zero/node0", "by-share/base/1GiB/zero/node8");
         assert_eq!(cases, [case, case, first, second]);
         assert_eq!((record[2].median, record[3].median), (96.0, 95.5));
         assert_eq!((record[2].threads, record[2].pages), (2, Some(131_072 - 102)));

@@ -17,11 +17,19 @@ pub struct Known {
     pub version: Option<String>,
     /// What a build must have to include it; `None` where it is included.
     pub needs: Option<String>,
+    /// What exactly it does, where its name does not say it all.
+    pub does: Option<String>,
 }
 
 impl Known {
+    /// Returns the name of the crate that it would come from: the name up to a hyphen.
+    #[must_use]
+    pub fn crate_name(&self) -> &str {
+        self.name.split('-').next().unwrap_or(&self.name)
+    }
+
     fn of_crate(name: &str) -> Self {
-        Self { name: name.to_owned(), version: None, needs: None }
+        Self { name: name.to_owned(), version: None, needs: None, does: None }
     }
 
     fn with_version(name: &str, version: &str) -> Self {
@@ -31,7 +39,7 @@ impl Known {
     fn foreign(library: &foreign::Library) -> Self {
         let version = library.version();
         let needs = version.is_none().then(|| library.needs.to_owned());
-        Self { name: library.name.to_owned(), version, needs }
+        Self { name: library.name.to_owned(), version, needs, does: None }
     }
 }
 

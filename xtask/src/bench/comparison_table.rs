@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use firsttouch_benches::comparison::{Measured, Outcome};
 use firsttouch_benches::measure::Latency;
 use firsttouch_benches::suite::{Effort, Group, Suite};
-use firsttouch_benches::target::{Against, OURS, Target, Verdict};
+use firsttouch_benches::target::{Against, Bound, OURS, Target, Verdict};
 
 use super::table::render;
 
@@ -35,6 +35,7 @@ pub(super) fn legend(
                 ),
             ),
         ],
+        Suite::PageInit => Vec::new(),
     }
 }
 
@@ -43,9 +44,8 @@ pub(super) fn groups(outcome: &Outcome) -> Vec<String> {
     let threads = outcome.most_threads();
     let groups: BTreeSet<Group> = outcome.measured.iter().map(|measured| measured.group).collect();
     let table = |group: Group| {
-        let measured = outcome.measured.iter();
-        let rows: Vec<_> =
-            measured.filter(|row| (row.group, row.threads) == (group, threads)).collect();
+        let measured = outcome.measured.iter().filter(|row| row.group == group);
+        let rows: Vec<_> = measured.filter(|row| outcome.is_most(row)).collect();
         format!("{group}, {}\n{}", count(threads), group_table(outcome, &rows))
     };
     groups.into_iter().map(table).collect()
@@ -55,7 +55,7 @@ fn group_table(outcome: &Outcome, rows: &[&Measured]) -> String {
     let rows = case_by_case(rows);
     // What no row of the table has, takes no column.
     let spread = rows.iter().any(|row| row.latency().is_some());
-    let moved = rows.iter().any(|row| row.bytes_moved().is_some());
+    let moved = rows.iter().any(|row| row.gib_per_second().is_some());
     let mut header = vec!["case", "runtime", "median", "stdev"];
     header.extend(if spread { &["p50", "p90", "p99"][..] } else { &[] });
     header.extend(moved.then_some("GiB/s"));
@@ -76,13 +76,12 @@ fn group_table(outcome: &Outcome, rows: &[&Measured]) -> String {
             ));
         }
         if moved {
-            let rate = |bytes: u64| bytes as f64 / (1_u64 << 30) as f64 / (stats.median / 1e3);
-            let rate = row.bytes_moved().map(rate);
+            let rate = row.gib_per_second();
             line.push(rate.map_or_else(nothing, |rate| format!("{rate:.1}")));
         }
         // Next to no time over next to no time says nothing, and that is what idling should take.
         let comparable = row.runtime != OURS && row.group != Group::Idle;
-        let ours = outcome.find(&row.case, OURS, row.threads).filter(|_| comparable);
+        let ours = outcome.find_most(&row.case, OURS).filter(|_| comparable);
         let ratio = ours.and_then(|ours| ours.ratio_to(row));
         line.push(ratio.map_or_else(nothing, |ratio| format!("{ratio:.2}")));
         Some(line)
@@ -91,7 +90,7 @@ fn group_table(outcome: &Outcome, rows: &[&Measured]) -> String {
 }
 
 /// All runtimes of a case together; cases, and runtimes within them, in the order they first appear.
-fn case_by_case<'a>(rows: &[&'a Measured]) -> Vec<&'a Measured> {
+pub(super) fn case_by_case<'a>(rows: &[&'a Measured]) -> Vec<&'a Measured> {
     let mut cases: Vec<&str> = Vec::new();
     for row in rows {
         if !cases.contains(&row.case.as_str()) {
@@ -109,8 +108,11 @@ pub(super) fn scaling(outcome: &Outcome) -> Option<String> {
     if threads.len() < 2 {
         return None;
     }
-    let scale =
-        |row: &&Measured| row.threads == outcome.most_threads() && row.group.scales(&row.case);
+    let scale = |row: &&Measured| {
+        let fewer = outcome.measured.iter().filter(|other| other.threads < row.threads);
+        let mut same = fewer.filter(|other| other.runtime == row.runtime && other.case == row.case);
+        row.threads == outcome.most_threads() && same.next().is_some()
+    };
     let rows: Vec<_> = outcome.measured.iter().filter(scale).collect();
     let lines = case_by_case(&rows).into_iter().map(|row| {
         let cell = |&threads: &usize| {
@@ -128,21 +130,30 @@ pub(super) fn scaling(outcome: &Outcome) -> Option<String> {
 
 /// A line per target: what it asks, what was measured, and whether that is enough.
 pub(super) fn targets(outcome: &Outcome, targets: &[Target]) -> String {
-    let header = ["case", "against", "at most", "measured", ""];
+    let header = ["case", "against", "wanted", "measured", ""];
     let lines = targets.iter().map(|target| {
         let against = match &target.against {
             Against::Rival { runtime, case } if *case == target.case => (*runtime).to_owned(),
             Against::Rival { runtime, case } => format!("{runtime} {case}"),
-            Against::Best => "the best rival".to_owned(),
+            Against::Best => target
+                .rival(outcome)
+                .map_or_else(|| "the best rival".to_owned(), |rival| format!("the best: {rival}")),
             Against::Limit => nothing(),
         };
+        let value = |value: f64| match target.bound {
+            Bound::AtMost(_) => format!("{value:.3}"),
+            Bound::Times(_) => format!("{value:.2} x"),
+        };
         let (measured, verdict) = match target.judge(outcome) {
-            Verdict::Met(value) => (format!("{value:.3}"), "met"),
-            Verdict::NotMet(value) => (format!("{value:.3}"), "not met"),
+            Verdict::Met(measured) => (value(measured), "met"),
+            Verdict::NotMet(measured) => (value(measured), "not met"),
             Verdict::NotMeasured => (nothing(), "not measured"),
         };
-        let limit = target.limit.to_string();
-        [target.case.clone(), against, limit, measured, verdict.to_owned()]
+        let wanted = match target.bound {
+            Bound::AtMost(limit) => format!("<= {limit}"),
+            Bound::Times(limit) => format!(">= {limit} x"),
+        };
+        [target.case.clone(), against, wanted, measured, verdict.to_owned()]
     });
     render(&header, lines)
 }
@@ -163,7 +174,7 @@ pub(super) fn others(share: f64) -> String {
 }
 
 /// A value with its unit; times in nanoseconds take the unit that suits them.
-fn time(value: f64, unit: &str) -> String {
+pub(super) fn time(value: f64, unit: &str) -> String {
     let (ns, per) = match unit.split_once('/') {
         Some((ns, per)) => (ns, format!("/{per}")),
         None => (unit, String::new()),
@@ -181,11 +192,11 @@ fn time(value: f64, unit: &str) -> String {
     }
 }
 
-fn count(threads: usize) -> String {
+pub(super) fn count(threads: usize) -> String {
     if threads == 1 { "1 thread".to_owned() } else { format!("{threads} threads") }
 }
 
-fn nothing() -> String {
+pub(super) fn nothing() -> String {
     "-".to_owned()
 }
 
@@ -197,7 +208,8 @@ mod tests {
 
     fn measured(group: Group, case: &str, runtime: &str, threads: usize, ns: f64) -> Measured {
         let latency = Some(Latency { p50: ns, p90: 2.0 * ns, p99: 100.0 * ns });
-        let sample = Sample { case: case.to_owned(), unit: "ns".to_owned(), value: ns, latency };
+        let (case_name, unit) = (case.to_owned(), "ns".to_owned());
+        let sample = Sample { case: case_name, unit, value: ns, latency, places: None };
         Measured {
             group,
             case: case.to_owned(),

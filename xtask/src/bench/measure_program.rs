@@ -7,6 +7,7 @@ use anyhow::{Context, ensure};
 use cargo_metadata::Message;
 use cargo_metadata::camino::Utf8PathBuf;
 use firsttouch_benches::runtime::Known;
+use firsttouch_benches::suite::Suite;
 
 const PROGRAM: &str = "firsttouch-measure";
 
@@ -18,19 +19,21 @@ pub(super) struct MeasureProgram {
     pub(super) runtimes: Vec<Known>,
 }
 
-/// Builds the program; fork_union is left out where it cannot be built.
-pub(super) fn build() -> anyhow::Result<MeasureProgram> {
+/// Builds the program, and asks it for the runtimes of a suite; fork_union is left out where it cannot be built.
+pub(super) fn build(suite: Suite) -> anyhow::Result<MeasureProgram> {
     let (path, crates) = match cargo_build(&["--features", "fork-union"]) {
         Ok(built) => built,
         // Whatever else is wrong will be wrong without it too, and is told then.
         Err(_) => cargo_build(&[])?,
     };
-    let output = Command::new(&path).arg("--list").output()?;
+    let own_list = matches!(suite, Suite::PageInit);
+    let of_suite = own_list.then(|| suite.to_string());
+    let output = Command::new(&path).arg("--list").args(of_suite).output()?;
     ensure!(output.status.success(), "{} lists no runtimes", path.display());
     let mut runtimes: Vec<Known> =
         serde_json::from_slice(&output.stdout).context("the list of runtimes cannot be read")?;
     for known in runtimes.iter_mut().filter(|known| known.version.is_none()) {
-        let built = crates.iter().find(|(name, _)| *name == known.name);
+        let built = crates.iter().find(|(name, _)| *name == known.crate_name());
         known.version = built.map(|(_, version)| version.clone());
     }
     Ok(MeasureProgram { path, runtimes })

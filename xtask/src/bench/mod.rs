@@ -1,9 +1,13 @@
 //! `cargo xtask bench`.
 
+mod beside;
 mod compare;
 mod comparison_table;
 mod measure_program;
 mod page_init;
+mod page_init_table;
+mod place;
+mod plot;
 mod record;
 mod table;
 
@@ -21,7 +25,7 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Suite {
-    /// Initialise fresh memory: serially, and on each node's own CPUs.
+    /// Initialise fresh memory: by share of each node's own CPUs, and beside rivals.
     PageInit(page_init::Args),
     /// Set threads to work and wait for them: hot and cold latency, CPU time when idle, beside rivals.
     ForkJoin(compare::Args),

@@ -1,130 +1,84 @@
-//! Records: rows in a file.
+//! What a benchmark leaves in files: records of rows, and a plot.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::fd::AsFd;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
 use firsttouch_benches::Row;
-use tempfile::NamedTempFile;
+
+use super::place::Place;
+
+/// Options that name files to write to.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Files {
+    /// Write the rows to this file as one JSON array.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+
+    /// Write the rows to this file as comma-separated values.
+    #[arg(long, value_name = "FILE")]
+    csv: Option<PathBuf>,
+
+    /// Draw what was measured into this file, as SVG.
+    #[arg(long, value_name = "FILE.svg")]
+    plot: Option<PathBuf>,
+}
+
+/// The files of a command, found to be writable before anything is measured.
+#[derive(Debug)]
+pub(crate) struct Outputs {
+    records: Vec<(Place, Format)>,
+    plot: Option<Place>,
+}
 
 /// The form of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Format {
+enum Format {
     /// One array of objects.
     Json,
     /// A line of column names, then a line per row.
     Csv,
 }
 
-/// A file that will hold rows once there are some.
-#[derive(Debug)]
-pub(crate) struct Record {
-    /// No symbolic link, where it is replaced: a link stays, and what it leads to is replaced.
-    file: PathBuf,
-    format: Format,
-    way: Way,
-}
-
-/// How rows get into a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Way {
-    /// A new file takes the place of an old one.
-    Replace,
-    /// A device or a pipe is written to; no file must take its place.
-    Open,
-    /// It is standard output, wherever that goes, and may be a file that holds the table already.
-    Print,
-}
-
-impl Record {
-    /// Prepares the files that a command was given, which must be two.
-    pub(crate) fn prepare_both(
-        json: Option<&Path>,
-        csv: Option<&Path>,
-    ) -> anyhow::Result<(Option<Self>, Option<Self>)> {
-        let json = json.map(|file| Self::prepare(file, Format::Json)).transpose()?;
-        let csv = csv.map(|file| Self::prepare(file, Format::Csv)).transpose()?;
-        if let (Some(json), Some(csv)) = (&json, &csv) {
-            ensure!(
-                !json.replaces(csv),
-                "--json and --csv name the same file, of which one record would be lost; name two"
-            );
-        }
-        Ok((json, csv))
-    }
-
-    /// Checks that the file can be written, and leaves it as it is.
-    pub(crate) fn prepare(file: &Path, format: Format) -> anyhow::Result<Self> {
-        let cannot = || format!("cannot write to {}", file.display());
-        let way = Way::to(file);
-        match way {
-            Way::Print => Ok(Self { file: file.to_owned(), format, way }),
-            Way::Open => {
-                OpenOptions::new().write(true).open(file).with_context(cannot)?;
-                Ok(Self { file: file.to_owned(), format, way })
+impl Outputs {
+    /// Prepares the files, no two of which may be the same.
+    pub(crate) fn prepare(files: &Files) -> anyhow::Result<Self> {
+        let named = [("--json", &files.json), ("--csv", &files.csv), ("--plot", &files.plot)];
+        let mut places: Vec<(&str, Place)> = Vec::new();
+        for (option, file) in named {
+            let Some(file) = file else { continue };
+            let place = Place::prepare(file)?;
+            if let Some((other, _)) = places.iter().find(|(_, other)| other.replaces(&place)) {
+                anyhow::bail!(
+                    "{other} and {option} name the same file, of which one would be lost; name two"
+                );
             }
-            Way::Replace => {
-                ensure!(!file.is_dir(), "{}: it is a folder", cannot());
-                let file = fs::canonicalize(file).unwrap_or_else(|_| file.to_owned());
-                // A file that is made and removed again: nothing stays behind if the command is stopped.
-                temporary_beside(&file).with_context(cannot)?;
-                Ok(Self { file, format, way })
+            places.push((option, place));
+        }
+        let mut outputs = Self { records: Vec::new(), plot: None };
+        for (option, place) in places {
+            match option {
+                "--json" => outputs.records.push((place, Format::Json)),
+                "--csv" => outputs.records.push((place, Format::Csv)),
+                _ => outputs.plot = Some(place),
             }
         }
+        Ok(outputs)
     }
 
-    /// Whether one of the two records would take the place of the other.
-    pub(crate) fn replaces(&self, other: &Self) -> bool {
-        let place = |record: &Self| {
-            let folder = fs::canonicalize(folder_of(&record.file)).ok()?;
-            Some((folder, record.file.file_name()?.to_owned()))
-        };
-        self.way == Way::Replace && other.way == Way::Replace && place(self) == place(other)
-    }
-
-    /// Writes the rows, all or none: a reader never sees half a record.
-    pub(crate) fn write(self, rows: &[Row]) -> anyhow::Result<()> {
-        let cannot = || format!("cannot write to {}", self.file.display());
-        let text = self.format.text(rows)?;
-        match self.way {
-            Way::Print => {
-                let mut out = io::stdout().lock();
-                out.write_all(&text).and_then(|()| out.flush()).with_context(cannot)?;
-            }
-            Way::Open => fs::write(&self.file, text).with_context(cannot)?,
-            Way::Replace => {
-                let mut temporary = temporary_beside(&self.file).with_context(cannot)?;
-                temporary.write_all(&text).with_context(cannot)?;
-                temporary.persist(&self.file).with_context(cannot)?;
-            }
+    /// Writes what was asked for; the plot is drawn only where it is wanted.
+    pub(crate) fn write(
+        self,
+        rows: &[Row],
+        draw: impl FnOnce() -> anyhow::Result<String>,
+    ) -> anyhow::Result<()> {
+        for (place, format) in self.records {
+            place.write(&format.text(rows)?)?;
         }
-        Ok(())
-    }
-}
-
-impl Way {
-    fn to(file: &Path) -> Self {
-        let Ok(found) = fs::metadata(file) else { return Self::Replace };
-        let stdout = io::stdout().as_fd().try_clone_to_owned().map(File::from);
-        let stdout = stdout.and_then(|stdout| stdout.metadata());
-        if stdout.is_ok_and(|stdout| (stdout.dev(), stdout.ino()) == (found.dev(), found.ino())) {
-            return Self::Print;
+        match self.plot {
+            Some(place) => place.write(draw()?.as_bytes()),
+            None => Ok(()),
         }
-        if found.is_file() || found.is_dir() { Self::Replace } else { Self::Open }
     }
-}
-
-fn folder_of(file: &Path) -> &Path {
-    file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
-}
-
-fn temporary_beside(file: &Path) -> io::Result<NamedTempFile> {
-    // What the user's mask lets a new file have, as for any other output.
-    let permissions = fs::Permissions::from_mode(0o666);
-    tempfile::Builder::new().permissions(permissions).tempfile_in(folder_of(file))
 }
 
 impl Format {
@@ -154,6 +108,8 @@ impl Format {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use firsttouch_benches::Stats;
 
     use super::*;
@@ -164,30 +120,19 @@ mod tests {
         vec![row.clone(), Row { pages: Some(4), local_pages: Some(3), ..row }]
     }
 
-    fn folder() -> tempfile::TempDir {
-        tempfile::tempdir().expect("a temporary folder can be made")
-    }
-
-    fn names(folder: &Path) -> Vec<String> {
-        let entries = fs::read_dir(folder).expect("the folder is there");
-        entries
-            .map(|entry| {
-                entry.expect("it can be listed").file_name().to_string_lossy().into_owned()
-            })
-            .collect()
+    fn files(json: Option<PathBuf>, plot: Option<PathBuf>) -> Files {
+        Files { json, csv: None, plot }
     }
 
     #[test]
     fn json_is_one_array_that_reads_back_as_the_same_rows() {
-        let folder = folder();
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
         let file = folder.path().join("rows.json");
-        Record::prepare(&file, Format::Json)
-            .and_then(|record| record.write(&rows()))
-            .expect("room");
+        let outputs = Outputs::prepare(&files(Some(file.clone()), None)).expect("room");
+        outputs.write(&rows(), || unreachable!("no plot is wanted")).expect("room");
         let text = fs::read_to_string(&file).expect("it was just written");
         assert!(text.starts_with('[') && text.ends_with("]\n"), "{text}");
         assert_eq!(serde_json::from_str::<Vec<Row>>(&text).expect("it is JSON"), rows());
-        assert_eq!(names(folder.path()), ["rows.json"]);
     }
 
     #[test]
@@ -210,58 +155,13 @@ mod tests {
     }
 
     #[test]
-    fn preparing_leaves_the_folder_and_an_old_record_as_they_were() {
-        let folder = folder();
-        let file = folder.path().join("rows.csv");
-        Record::prepare(&file, Format::Csv).expect("the folder can be written");
-        assert!(names(folder.path()).is_empty());
-        fs::write(&file, "old").expect("the folder can be written");
-        Record::prepare(&file, Format::Csv).expect("the folder can be written");
-        assert_eq!(fs::read_to_string(&file).expect("it was just written"), "old");
-    }
-
-    #[test]
-    fn a_link_stays_and_what_it_leads_to_is_replaced() {
-        let folder = folder();
-        let (file, link) = (folder.path().join("rows.csv"), folder.path().join("latest"));
-        fs::write(&file, "old").expect("the folder can be written");
-        std::os::unix::fs::symlink(&file, &link).expect("the folder can be written");
-        Record::prepare(&link, Format::Csv).and_then(|record| record.write(&rows())).expect("room");
-        assert!(fs::symlink_metadata(&link).expect("it is still there").is_symlink());
-        let text = fs::read_to_string(&file).expect("it was just written");
-        assert!(text.starts_with("suite,case,"), "{text}");
-    }
-
-    #[test]
-    fn standard_output_and_devices_are_never_replaced() {
-        let way = |file: &str| {
-            Record::prepare(Path::new(file), Format::Csv).expect("every Linux has it").way
-        };
-        assert_eq!(way("/dev/stdout"), Way::Print);
-        assert_ne!(way("/dev/null"), Way::Replace);
-        assert_eq!(Way::to(Path::new("/dev/zero")), Way::Open);
-    }
-
-    #[test]
-    fn only_records_in_one_place_replace_each_other() {
-        let folder = folder();
-        let record = |name: &str| {
-            Record::prepare(&folder.path().join(name), Format::Json).expect("the folder is there")
-        };
-        assert!(record("a").replaces(&record("./a")));
-        assert!(!record("a").replaces(&record("b")));
-        fs::write(folder.path().join("a"), "old").expect("the folder can be written");
-        std::os::unix::fs::symlink("a", folder.path().join("b")).expect("as above");
-        assert!(record("a").replaces(&record("b")));
-    }
-
-    #[test]
-    fn a_path_that_cannot_be_written_is_refused_at_once() {
-        let folder = folder();
-        let refused = [folder.path().to_owned(), folder.path().join("missing/rows.json")];
-        for file in refused {
-            let error = Record::prepare(&file, Format::Json).expect_err("nothing can be there");
-            assert!(error.to_string().starts_with("cannot write to"), "{error:#}");
-        }
+    fn a_plot_is_drawn_where_it_is_wanted_and_never_into_a_record() {
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        let file = folder.path().join("rows");
+        let outputs = Outputs::prepare(&files(None, Some(file.clone()))).expect("room");
+        outputs.write(&rows(), || Ok("<svg/>".to_owned())).expect("room");
+        assert_eq!(fs::read_to_string(&file).expect("it was just written"), "<svg/>");
+        let error = Outputs::prepare(&files(Some(file.clone()), Some(file))).expect_err("one file");
+        assert!(error.to_string().starts_with("--json and --plot name the same"), "{error}");
     }
 }

@@ -52,7 +52,7 @@ const STEPS: &[Step] = &[
     Step { name: "loom", what: "lock-free protocols under every schedule", run: cargo::loom },
     Step {
         name: "bench-page-init",
-        what: "a small page-init benchmark, its record sound",
+        what: "a small page-init benchmark beside rivals, its record and its plot sound",
         run: page_init::check,
     },
     Step {

@@ -6,6 +6,7 @@ use std::fs;
 use anyhow::{Context, ensure};
 use firsttouch::Region;
 use firsttouch_benches::Row;
+use firsttouch_benches::page_init::{GIVEN, MACHINE};
 
 use super::command::run;
 use super::project::Project;
@@ -13,15 +14,20 @@ use super::step::{Finding, passed};
 
 pub(super) fn check(project: &Project) -> anyhow::Result<Finding> {
     let folder = tempfile::tempdir()?;
-    let file = folder.path().join("page-init.json");
-    let command = ["bench", "page-init", "--size", "64MiB", "--reps", "1", "--json"];
+    let (file, plot) = (folder.path().join("page-init.json"), folder.path().join("page-init.svg"));
+    let command =
+        ["bench", "page-init", "--brief", "--size", "1MiB,64MiB", "--reps", "1", "--json"];
     // This very program: what users run, built as they build it.
-    run(project.program(std::env::current_exe()?, command).arg(&file))?;
+    let mut command = project.program(std::env::current_exe()?, command);
+    run(command.arg(&file).arg("--plot").arg(&plot))?;
     let text = fs::read_to_string(&file).context("the benchmark left no record")?;
     let told = places_are_told()?;
-    let rows = sound_rows(&text, told)?;
+    let (rows, runtimes) = sound_rows(&text, told)?;
+    let plot = fs::read_to_string(&plot).context("the benchmark left no plot")?;
+    ensure!(plot.contains("base/64MiB/zero"), "the plot does not name what it shows");
     let without = if told { "" } else { "; where pages are is not told here" };
-    passed(format!("{rows} rows{without}"))
+    let runtimes: Vec<_> = runtimes.iter().map(String::as_str).collect();
+    passed(format!("{rows} rows: {}{without}", runtimes.join(", ")))
 }
 
 /// Returns whether the kernel says where pages are; some containers refuse the call.
@@ -34,13 +40,17 @@ fn places_are_told() -> anyhow::Result<bool> {
     }
 }
 
-/// Returns how many rows a record has; an error says what is wrong with it.
+/// Programs that initialise memory of their own, of which the kernel cannot be asked here.
+const PROGRAMS: [&str; 2] = ["jvm", "qemu"];
+
+/// Returns how many rows a record has, and of whom; an error says what is wrong with it.
 ///
 /// `told`: whether the rows must say where pages are.
 /// Times are not judged: a busy machine is no fault of the code.
-fn sound_rows(text: &str, told: bool) -> anyhow::Result<usize> {
+fn sound_rows(text: &str, told: bool) -> anyhow::Result<(usize, BTreeSet<String>)> {
     let rows: Vec<Row> =
         serde_json::from_str(text).context("the record is not an array of rows")?;
+    let mut seen = BTreeSet::new();
     for row in &rows {
         let contradiction = row.contradiction();
         ensure!(contradiction.is_none(), "{row:?}: {}", contradiction.unwrap_or_default());
@@ -48,22 +58,36 @@ fn sound_rows(text: &str, told: bool) -> anyhow::Result<usize> {
             row.suite == "page-init" && row.unit == "ms" && row.n == 1,
             "not as asked: {row:?}"
         );
-        ensure!(row.case.ends_with("/64MiB/zero"), "not as asked: {row:?}");
-        if told {
+        ensure!(seen.insert((&row.case, &row.runtime, row.threads)), "twice: {row:?}");
+        if row.case.starts_with("limit/") {
+            ensure!(row.runtime == MACHINE, "a limit is the machine's own: {row:?}");
+            continue;
+        }
+        let asked = ["/1MiB/zero", "/64MiB/zero", "/1MiB/nonzero", "/64MiB/nonzero"];
+        ensure!(asked.iter().any(|end| row.case.ends_with(end)), "not as asked: {row:?}");
+        let by_share = row.case.starts_with("by-share/");
+        ensure!(by_share || row.version.is_some(), "no version: {row:?}");
+        if told && !PROGRAMS.contains(&row.runtime.as_str()) {
             ensure!(row.pages.is_some_and(|pages| pages > 0), "no pages: {row:?}");
-            let local = row.runtime == "serial" || row.local_pages.is_some();
+            let local = !by_share || row.runtime == "serial" || row.local_pages.is_some();
             ensure!(local, "no local pages: {row:?}");
         }
     }
-    let cases: BTreeSet<_> = rows.iter().map(|row| row.case.as_str()).collect();
-    ensure!(cases.contains("base/64MiB/zero"), "base pages were not measured, only {cases:?}");
-    for case in cases {
-        for runtime in ["serial", "firsttouch"] {
-            let found = rows.iter().any(|row| row.case == case && row.runtime == runtime);
-            ensure!(found, "{case} was not measured with {runtime}");
-        }
+    let measured = |case: &str, runtime: &str| {
+        let found = rows.iter().any(|row| row.case == case && row.runtime == runtime);
+        ensure!(found, "{case} was not measured with {runtime}");
+        Ok(())
+    };
+    for runtime in ["serial", "firsttouch"] {
+        measured("by-share/base/64MiB/zero", runtime)?;
     }
-    Ok(rows.len())
+    for limit in ["limit/clear/64MiB", "limit/write/64MiB"] {
+        measured(limit, MACHINE)?;
+    }
+    for case in ["base/1MiB/zero", "base/1MiB/nonzero", "base/64MiB/zero", "base/64MiB/nonzero"] {
+        GIVEN.iter().try_for_each(|runtime| measured(case, runtime))?;
+    }
+    Ok((rows.len(), rows.iter().map(|row| row.runtime.clone()).collect()))
 }
 
 #[cfg(test)]
@@ -74,20 +98,30 @@ mod tests {
 
     fn record(change: impl Fn(&mut Vec<Row>)) -> String {
         let stats = Stats::of([1.5]).expect("there is a value");
-        let row = |runtime| {
-            let row = Row::new("page-init", "base/64MiB/zero".to_owned(), runtime, 1, "ms", stats);
-            Row { pages: Some(16_384), local_pages: Some(16_384), ..row }
+        let row = |case: &str, runtime: &str| {
+            let row = Row::new("page-init", case.to_owned(), runtime, 1, "ms", stats);
+            let version = Some("1.0".to_owned());
+            Row { pages: Some(16_384), local_pages: Some(16_384), version, ..row }
         };
-        let mut rows = vec![row("serial"), row("firsttouch")];
+        let mut rows =
+            ["serial", "firsttouch"].map(|r| row("by-share/base/64MiB/zero", r)).to_vec();
+        rows.extend(["limit/clear/64MiB", "limit/write/64MiB"].map(|case| row(case, MACHINE)));
+        for case in ["base/1MiB/zero", "base/1MiB/nonzero", "base/64MiB/zero", "base/64MiB/nonzero"]
+        {
+            rows.extend(GIVEN.map(|runtime| row(case, runtime)));
+        }
+        rows.push(Row { pages: None, local_pages: None, ..row("base/64MiB/zero", "jvm") });
         change(&mut rows);
         serde_json::to_string(&rows).expect("rows are plain data")
     }
 
     #[test]
     fn a_sound_record_is_counted() {
-        assert_eq!(sound_rows(&record(|_| {}), true).expect("nothing is wrong"), 2);
+        let (rows, runtimes) = sound_rows(&record(|_| {}), true).expect("nothing is wrong");
+        assert_eq!(rows, 5 + 4 * GIVEN.len());
+        assert!(runtimes.contains("jvm"), "{runtimes:?}");
         let unknown = record(|rows| rows[0].local_pages = None);
-        assert_eq!(sound_rows(&unknown, true).expect("a serial thread may move"), 2);
+        assert!(sound_rows(&unknown, true).is_ok(), "a serial thread may move");
     }
 
     #[test]
@@ -96,18 +130,22 @@ mod tests {
             rows.iter_mut().for_each(|row| (row.pages, row.local_pages) = (None, None));
         });
         assert!(sound_rows(&untold, true).is_err());
-        assert_eq!(sound_rows(&untold, false).expect("the kernel does not tell"), 2);
+        assert!(sound_rows(&untold, false).is_ok(), "the kernel does not tell");
     }
 
     #[test]
     fn every_fault_is_found() {
-        let faults: [fn(&mut Vec<Row>); 7] = [
+        let faults: [fn(&mut Vec<Row>); 11] = [
             Vec::clear,
             |rows| rows.truncate(1),
             |rows| rows[0].pages = None,
             |rows| rows[1].local_pages = None,
             |rows| rows[1].local_pages = Some(16_385),
-            |rows| rows[1].case = "thp/64MiB/zero".to_owned(),
+            |rows| rows[1].case = "by-share/thp/64MiB/zero".to_owned(),
+            |rows| rows[2].case = "limit/clear/1GiB".to_owned(),
+            |rows| rows[5].version = None,
+            |rows| rows[6].case = "base/2GiB/zero".to_owned(),
+            |rows| rows.push(rows[7].clone()),
             |rows| rows[0].n = 2,
         ];
         for (i, fault) in faults.into_iter().enumerate() {

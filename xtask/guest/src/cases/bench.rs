@@ -49,6 +49,7 @@ impl Row {
 fn page_init(machine: &Machine) -> anyhow::Result<()> {
     let output = Command::new(COMMANDS_PATH)
         .args(["bench", "page-init", "--size", "32MiB", "--pages", "base", "--reps", "1"])
+        .args(["--only", "by-share"])
         .args(["--per-node", "--json", RECORD])
         .output()
         .with_context(|| format!("cannot run {COMMANDS_PATH}"))?;
