@@ -22,7 +22,7 @@ const SCHEDULES: [Schedule; 4] = [
     Schedule::Guided { min_chunk: 5 },
 ];
 
-const STEALS: [Steal; 2] = [Steal::Never, Steal::Anywhere];
+const STEALS: [Steal; 2] = [Steal::Node, Steal::Anywhere];
 
 /// Pools without threads: on this machine, and on one with so many nodes of its CPUs.
 fn pools() -> std::result::Result<Vec<Pool>, Box<dyn Error>> {
