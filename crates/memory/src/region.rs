@@ -142,6 +142,15 @@ impl Region {
         self.extent().backing.is_shared()
     }
 
+    /// Returns whether policies of the region place its pages: those of all but files outside of a tmpfs or hugetlbfs.
+    ///
+    /// The page cache of other files follows the policy of the thread that
+    /// touches a page first ([`ThreadPolicy`](crate::ThreadPolicy)).
+    #[must_use]
+    pub fn honours_policies(&self) -> bool {
+        self.extent().backing.honours_policies()
+    }
+
     /// Returns the file of a shared region, for other processes to map; `None` for a region without one.
     ///
     /// It cannot be made shorter. Its length is the region's, in whole pages.
@@ -297,7 +306,7 @@ impl Region {
     ///
     /// Where the range is outside of the region.
     pub fn set_policy(&mut self, range: Range<usize>, policy: &Policy) -> Result<(), MemoryError> {
-        if !self.extent().backing.honours_policies() {
+        if !self.honours_policies() {
             self.extent().whole_pages("set_policy", &range)?;
             return Err(MemoryError::PolicyIgnored);
         }
