@@ -54,7 +54,7 @@ impl<'v> PageRead<'v> {
         let job = Job::new(0, view.len())
             .align(page_bytes)
             .min_chunk(MIN_CHUNK.max(page_bytes))
-            .steal(Steal::Never);
+            .steal(Steal::Node);
         Self { view, placement: Placement::default(), job }
     }
 
