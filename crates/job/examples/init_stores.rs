@@ -32,6 +32,8 @@ const VALUE: u64 = 0x0123_4567_89AB_CDEF;
 
 /// One way to initialise a region.
 enum Way {
+    /// One call, by the caller alone.
+    Serial,
     /// Populates by pieces of so many bytes, with nothing else.
     Populate(usize),
     /// Writes to memory that has no pages yet.
@@ -50,6 +52,7 @@ enum Way {
 
 fn ways() -> Vec<(String, Way)> {
     let mut ways = vec![
+        ("zero: serial".to_owned(), Way::Serial),
         ("zero: populate by 2 MiB".to_owned(), Way::Populate(2 * MIB)),
         ("zero: populate by 16 MiB".to_owned(), Way::Populate(CHUNK)),
         ("zero: PageInit".to_owned(), Way::Zero),
@@ -124,6 +127,7 @@ fn measure(
     let init = |region| PageInit::new(region).max_threads(threads).read_back(false);
     let many = threads.get();
     match *way {
+        Way::Serial => region.populate(0..region.len())?,
         Way::Populate(piece) => by_pieces(region, many, piece, |_| ()),
         Way::Plain => by_threads(region, many, |part| part.as_mut_slice_of().fill(VALUE)),
         Way::Pieces(piece, true) => {
