@@ -96,7 +96,7 @@ pub enum JobError {
         node: NodeId,
         /// Bytes the placement puts there.
         needed: u64,
-        /// Bytes that can be had there in pages of the region's size, without what the kernel keeps for itself; `None` where that cannot be read.
+        /// Bytes that can be had there, without what the kernel keeps for itself; `None` where that cannot be read.
         free: Option<u64>,
     },
     /// A bound node has not enough free huge pages: the kernel would answer with SIGBUS.
