@@ -144,8 +144,8 @@ pub use firsttouch_topology as topology;
 pub use firsttouch_job::{
     Binding, Chunk, CollapseReport, InitPages, InitReport, Job, JobError, JobReport, Location,
     Loop, NodeReport, PageCollapse, PageInit, PageRead, Placement, Plan, PlanError, PolicyUse,
-    Schedule, Stores, for_each_chunk, for_each_chunk_mut, for_each_index, for_each_mut,
-    reduce, reduce_deterministic,
+    Schedule, Stores, for_each_chunk, for_each_chunk_mut, for_each_index, for_each_mut, reduce,
+    reduce_deterministic,
 };
 pub use firsttouch_memory::{
     FileView, HugePageSize, MemoryError, PageSize, Pod, Policy, Region, RegionBuilder, Residency,
