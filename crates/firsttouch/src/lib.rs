@@ -71,6 +71,11 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! Shared memory ([`RegionBuilder::shared`]) and files ([`Region::map_file`])
+//! are initialised in the same way. [`PageRead`] reads a file that is only
+//! viewed ([`FileView`]), and [`PageCollapse`] puts pages that are there into
+//! huge ones.
+//!
 //! **Loops and reductions.** [`for_each_index`] and [`for_each_chunk`] run over a
 //! range, [`for_each_mut`] and [`for_each_chunk_mut`] over a slice, and
 //! [`reduce`] makes one value of a range; [`reduce_deterministic`] makes the
@@ -137,12 +142,13 @@ pub use firsttouch_pool as pool;
 pub use firsttouch_topology as topology;
 
 pub use firsttouch_job::{
-    Binding, Chunk, InitPages, InitReport, Job, JobError, JobReport, Location, Loop, NodeReport,
-    PageInit, Placement, Plan, PlanError, PolicyUse, Schedule, for_each_chunk, for_each_chunk_mut,
-    for_each_index, for_each_mut, reduce, reduce_deterministic,
+    Binding, Chunk, CollapseReport, InitPages, InitReport, Job, JobError, JobReport, Location,
+    Loop, NodeReport, PageCollapse, PageInit, PageRead, Placement, Plan, PlanError, PolicyUse,
+    Schedule, Stores, for_each_chunk, for_each_chunk_mut, for_each_index, for_each_mut, reduce,
+    reduce_deterministic,
 };
 pub use firsttouch_memory::{
-    HugePageSize, MemoryError, PageSize, Pod, Policy, Region, RegionBuilder, Residency,
+    FileView, HugePageSize, MemoryError, PageSize, Pod, Policy, Region, RegionBuilder, Residency,
 };
 pub use firsttouch_pool::{
     Helper, HelperPer, Member, NoSuchNode, Pin, Pinned, Pool, PoolBuilder, PoolError, Scope,

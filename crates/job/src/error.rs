@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use firsttouch_memory::MemoryError;
+use firsttouch_memory::{HugePageSize, MemoryError};
 use firsttouch_topology::{NodeId, NodeSet};
 
 use crate::PlanError;
@@ -75,7 +75,15 @@ pub enum JobError {
         /// The nodes that can be asked for.
         usable: NodeSet,
     },
-    /// A bound node has not enough free memory: the kernel would answer with its OOM killer, or SIGBUS for huge pages.
+    /// What was to be copied is longer than the region.
+    #[error("{bytes} bytes were to be copied to a region of {room}")]
+    SourceTooLong {
+        /// Bytes of the source.
+        bytes: usize,
+        /// Bytes of the region.
+        room: usize,
+    },
+    /// A bound node has not enough free memory: the kernel would answer with its OOM killer.
     ///
     /// It is found out before, so nothing was placed on any node.
     #[error(
@@ -88,7 +96,26 @@ pub enum JobError {
         node: NodeId,
         /// Bytes the placement puts there.
         needed: u64,
-        /// Bytes that can be had there in pages of the region's size, without what the kernel keeps for itself; `None` where that cannot be read.
+        /// Bytes that can be had there, without what the kernel keeps for itself; `None` where that cannot be read.
+        free: Option<u64>,
+    },
+    /// A bound node has not enough free huge pages: the kernel would answer with SIGBUS.
+    ///
+    /// It is found out before, so nothing was placed on any node.
+    #[error(
+        "node {node} would be bound for {needed} huge pages of {size} and has {} free, so nothing was \
+         placed; raise /sys/devices/system/node/node{node}/hugepages/hugepages-{}kB/nr_hugepages, or \
+         use Binding::Preferred, which may use other nodes",
+        free_words(*.free), size.bytes() >> 10
+    )]
+    NotEnoughHugePages {
+        /// The node.
+        node: NodeId,
+        /// The page size.
+        size: HugePageSize,
+        /// Pages that the placement puts there.
+        needed: u64,
+        /// Pages that its pool has free; `None` where that cannot be read.
         free: Option<u64>,
     },
     /// The free memory of the machine cannot be read afresh, and a bound placement needs it.
@@ -106,6 +133,9 @@ pub enum JobError {
     /// The region's old pages could not be given back.
     #[error("the region's old pages cannot be given back, so they cannot be placed anew")]
     Discard(#[source] MemoryError),
+    /// Pages could not be put into huge ones, because of the region or of the kernel.
+    #[error("the region's pages cannot be put into huge pages")]
+    Collapse(#[source] MemoryError),
     /// Pages could not be had; the rest of the job was not begun.
     #[error(
         "bytes {range:?}, meant for {}, cannot be initialised; {initialised} bytes were before, \

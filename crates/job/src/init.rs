@@ -1,27 +1,38 @@
 //! Page initialisation: the main job.
 
+mod collapse;
 mod elements;
+mod follow;
 mod free_memory;
 mod interleave;
 mod placement;
 mod policies;
+mod read;
 mod read_back;
 mod report;
+mod scaling;
+mod stores;
 mod touch;
 
 use std::num::NonZeroUsize;
 use std::time::Instant;
 
-use firsttouch_memory::{PageSize, Part, Pod, Region};
+use firsttouch_memory::{Part, Pod, Region, streaming};
 use firsttouch_pool::Pool;
 
+pub use self::collapse::{CollapseReport, PageCollapse};
 use self::elements::Elements;
 use self::placement::lay_out;
 pub use self::placement::{Binding, Placement};
+pub use self::read::PageRead;
 pub use self::report::{InitPages, InitReport, PolicyUse};
+pub use self::stores::Stores;
+use self::stores::{Values, Writing};
 use self::touch::{Failure, Touch};
 use crate::job::sites::Sites;
 use crate::job::{Job, Stopped};
+use crate::plan::Grain;
+use crate::schedule::Cut;
 use crate::{JobError, Steal};
 
 /// The least work worth one thread, in bytes, where huge pages do not make it more.
@@ -31,17 +42,16 @@ use crate::{JobError, Steal};
 /// on the kernel's locks.
 const MIN_CHUNK: usize = 2 << 20;
 
-/// The most bytes populated by one call.
+/// The most bytes of a chunk, where a page is not longer.
 ///
-/// Populating in pieces of 2 to 32 MiB was found equally fast, and the call
-/// holds the process's memory map for as long as it lasts.
-const POPULATE_PIECE: usize = 32 << 20;
+/// What one thread does alone at the end is at most a chunk, so chunks are
+/// short; and populating in pieces of 2 to 32 MiB was found equally fast, so
+/// they need not be shorter. The call holds the process's memory map for as
+/// long as it lasts.
+const MOST_CHUNK: usize = 16 << 20;
 
-/// The most bytes populated before they are filled, in base pages.
-///
-/// A piece that the kernel has just cleared is still in a core's own cache
-/// when it is filled; the caches of that level start at this size.
-const FILL_PIECE: usize = 256 << 10;
+/// Chunks for each thread, where they are not too short then: the last ones to end are this part of the whole.
+const CHUNKS_PER_THREAD: usize = 32;
 
 /// Initialises a region: every page is touched first by a thread near the node where the placement puts it.
 ///
@@ -57,7 +67,13 @@ const FILL_PIECE: usize = 256 << 10;
 /// says so, and so does the report.
 ///
 /// No chunk is less than a page of the region, so two threads never clear the
-/// same huge page, but for elements that lie across two chunks.
+/// same huge page, but for elements that lie across two chunks. A region of
+/// less than 4 MiB is initialised by the caller alone.
+///
+/// Regions of [shared memory](firsttouch_memory::RegionBuilder::shared) and
+/// [of files](Region::map_file) are initialised in the same way; what a file
+/// had is lost. The page cache of a file follows the policies of threads, and
+/// so each thread has that of its chunk's node ([`PolicyUse::Thread`]).
 ///
 /// # Examples
 ///
@@ -86,6 +102,7 @@ pub struct PageInit<'r> {
     /// The job over the region's bytes, with the options that it shares.
     job: Job,
     read_back: bool,
+    stores: Stores,
 }
 
 impl<'r> PageInit<'r> {
@@ -102,6 +119,7 @@ impl<'r> PageInit<'r> {
             binding: Binding::default(),
             job,
             read_back: true,
+            stores: Stores::default(),
         }
     }
 
@@ -118,12 +136,20 @@ impl<'r> PageInit<'r> {
     }
 
     /// Sets the most threads, the caller included. Default: as many as the pool has helpers.
+    ///
+    /// Where it is set, there is no limit on each node but one that is set too.
     pub fn max_threads(mut self, n: NonZeroUsize) -> Self {
         self.job = self.job.max_threads(n);
         self
     }
 
-    /// Sets the most threads on each node, the caller included. Default: no limit.
+    /// Sets the most threads on each node, the caller included. Default: as many as make a difference.
+    ///
+    /// These are all of a node's helpers where it has up to some 20 of them,
+    /// 31 of 32, 58 of 64 and 129 of 256: the fewest with which it takes no
+    /// more than 2 % longer than with all, on a machine whose memory keeps up
+    /// with threads better than any that was published. See
+    /// `docs/page-init-threads.md`.
     pub fn max_threads_per_node(mut self, n: NonZeroUsize) -> Self {
         self.job = self.job.max_threads_per_node(n);
         self
@@ -147,22 +173,27 @@ impl<'r> PageInit<'r> {
         self
     }
 
+    /// Sets how [`fill`](Self::fill) and [`copy_from`](Self::copy_from) write. Default: [`Stores::Auto`].
+    pub fn stores(mut self, stores: Stores) -> Self {
+        self.stores = stores;
+        self
+    }
+
     /// Places every page and leaves every byte zero; writes nothing, as the kernel has already zeroed the pages.
     ///
     /// # Errors
     ///
     /// - [`JobError::Block`], [`JobError::NoNodes`] or
     ///   [`JobError::NodeWithoutMemory`] for the placement.
-    /// - [`JobError::NotEnoughFree`], [`JobError::FreeUnknown`] or
-    ///   [`JobError::Policy`] with [`Binding::Bind`].
+    /// - [`JobError::NotEnoughFree`], [`JobError::NotEnoughHugePages`],
+    ///   [`JobError::FreeUnknown`] or [`JobError::Policy`] with [`Binding::Bind`].
     /// - [`JobError::Discard`] where old pages cannot be given back.
     /// - [`JobError::Init`] where memory runs out. Pages placed before then
     ///   stay; what the region holds is not specified until it is initialised
     ///   again.
     pub fn zero(self, pool: &Pool) -> Result<InitReport, JobError> {
-        let piece = POPULATE_PIECE.next_multiple_of(self.region.page_bytes());
         let bytes = Elements::new(self.region.len(), 1);
-        self.run(pool, bytes, piece, |_, _| ())
+        self.run(pool, bytes, usize::MAX, |_, _| ())
     }
 
     /// Places every page and writes the same element all over; a byte, for a byte pattern.
@@ -180,8 +211,64 @@ impl<'r> PageInit<'r> {
             return self.zero(pool);
         }
         let bytes = bytes.to_vec();
-        self.fill_with(pool, |_, elements: &mut [T]| {
-            elements.fill(bytemuck::pod_read_unaligned(&bytes));
+        let elements = Elements::new(self.region.len(), size_of::<T>());
+        let Writing { piece, streams } =
+            self.stores.writing(self.region.page_bytes(), Values::Made);
+        self.run(pool, elements, piece, |_, part| {
+            let element: T = bytemuck::pod_read_unaligned(&bytes);
+            let elements = part.as_mut_slice_of();
+            if streams {
+                streaming::fill(elements, element);
+            } else {
+                elements.fill(element);
+            }
+        })
+    }
+
+    /// Places every page and copies elements to the region's start.
+    ///
+    /// Bytes past the last element stay zero. Each thread copies to the pages
+    /// of its own node, from wherever the source lies.
+    ///
+    /// # Errors
+    ///
+    /// [`JobError::SourceTooLong`] where the region has not as many bytes, and
+    /// as for [`PageInit::zero`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use firsttouch_job::PageInit;
+    /// use firsttouch_memory::Region;
+    /// use firsttouch_pool::Pool;
+    ///
+    /// let pool = Pool::new()?;
+    /// let numbers: Vec<u32> = (0..1 << 20).collect();
+    /// let mut region = Region::builder(4 << 20).build()?;
+    /// PageInit::new(&mut region).copy_from(&pool, &numbers)?;
+    /// assert_eq!(region.as_slice_of::<u32>(), numbers);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn copy_from<T: Pod>(self, pool: &Pool, source: &[T]) -> Result<InitReport, JobError> {
+        // Bytes can be read by other threads, whatever the type.
+        let source: &[u8] = bytemuck::cast_slice(source);
+        let room = self.region.len();
+        if source.len() > room {
+            return Err(JobError::SourceTooLong { bytes: source.len(), room });
+        }
+        let bytes = Elements::new(room, 1);
+        let Writing { piece, streams } =
+            self.stores.writing(self.region.page_bytes(), Values::Copied);
+        self.run(pool, bytes, piece, |first, part| {
+            let to = part.as_mut_slice();
+            let from = &source[first.min(source.len())..];
+            let len = to.len().min(from.len());
+            let (to, from) = (&mut to[..len], &from[..len]);
+            if streams {
+                streaming::copy(to, from);
+            } else {
+                to.copy_from_slice(from);
+            }
         })
     }
 
@@ -213,13 +300,21 @@ impl<'r> PageInit<'r> {
         pool: &Pool,
         f: impl Fn(usize, &mut [T]) + Sync,
     ) -> Result<InitReport, JobError> {
-        let page_bytes = self.region.page_bytes();
-        let piece = match self.region.page_size() {
-            PageSize::Base => FILL_PIECE.next_multiple_of(page_bytes),
-            _ => page_bytes,
-        };
+        let Writing { piece, .. } = Stores::Cached.writing(self.region.page_bytes(), Values::Made);
         let elements = Elements::new(self.region.len(), size_of::<T>());
         self.run(pool, elements, piece, |first, part| f(first, part.as_mut_slice_of()))
+    }
+
+    /// The job, with the default limit on each node where no limit was set.
+    fn limited(&self, sites: &Sites<'_>) -> Job {
+        let job = self.job.clone();
+        let most = sites.helper_counts().into_iter().max().and_then(NonZeroUsize::new);
+        match most {
+            Some(most) if !job.is_limited() => {
+                job.max_threads_per_node(scaling::threads_per_node(most))
+            }
+            _ => job,
+        }
     }
 
     /// Initialises by pieces: populates each, then writes to the elements it owns.
@@ -236,7 +331,8 @@ impl<'r> PageInit<'r> {
         let _entered = span.enter();
         let started = Instant::now();
         let sites = Sites::of(pool);
-        let layout = lay_out(&self.placement, len, page_bytes, &sites, self.job.most_per_node())?;
+        let job = self.limited(&sites);
+        let layout = lay_out(&self.placement, len, page_bytes, &sites, job.most_per_node())?;
         if !self.region.is_fresh() {
             self.region.discard(0..len).map_err(JobError::Discard)?;
             if !self.region.is_fresh() {
@@ -249,9 +345,11 @@ impl<'r> PageInit<'r> {
         let several = sites.usable().len() > 1;
         let (layout, policy) = policies::set(self.region, layout, self.binding, several)?;
 
+        let longest = longest_chunk(&job, len, page_bytes, sites.helpers());
+        let cut = Cut { grain: Grain::AtMost(longest), ..Cut::KERNEL };
         let parts = self.region.parts();
         let touch = Touch::new(parts, &layout, elements, piece, self.binding, policy, &sites);
-        let ran = self.job.try_run_shares(
+        let ran = job.cut(cut).try_run_shares(
             pool,
             &sites,
             &layout.shares,
@@ -294,6 +392,12 @@ impl<'r> PageInit<'r> {
             pages: pages.flatten(),
         })
     }
+}
+
+/// The longest chunk of a job over so many bytes, for a pool of so many helpers.
+fn longest_chunk(job: &Job, len: usize, page_bytes: usize, helpers: usize) -> usize {
+    let share = len / job.threads(helpers).saturating_mul(CHUNKS_PER_THREAD);
+    share.min(MOST_CHUNK).max(job.least_chunk()).max(page_bytes)
 }
 
 #[cfg(test)]

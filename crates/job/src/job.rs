@@ -251,6 +251,27 @@ impl Job {
         tracing::debug_span!("job", start = self.start, size = self.size, chunks, threads)
     }
 
+    /// Sets how the range is cut, and the order in which chunks are taken.
+    pub(crate) fn cut(mut self, cut: Cut) -> Self {
+        self.options.cut = cut;
+        self
+    }
+
+    /// The most threads, for a pool of so many helpers.
+    pub(crate) fn threads(&self, helpers: usize) -> usize {
+        self.options.threads(helpers)
+    }
+
+    /// Whether the caller set how many threads it may use, in all or on each node.
+    pub(crate) fn is_limited(&self) -> bool {
+        self.options.max_threads.is_some() || self.options.max_threads_per_node.is_some()
+    }
+
+    /// The least work worth one thread.
+    pub(crate) fn least_chunk(&self) -> usize {
+        self.options.min_chunk
+    }
+
     /// The most threads, where the caller set them.
     pub(crate) fn most_threads(&self) -> Option<NonZeroUsize> {
         self.options.max_threads

@@ -15,7 +15,8 @@
 //! [`PageInit`] is the job that padata was written for, in user space: it
 //! initialises a [`Region`](firsttouch_memory::Region) so that each page lies
 //! on the node where the [`Placement`] puts it and is cleared by a CPU nearby,
-//! and reads back from the kernel whether that came true.
+//! and reads back from the kernel whether that came true. [`PageRead`] reads a
+//! file in the same way, and [`PageCollapse`] puts pages into huge ones.
 //!
 //! Nothing here calls the kernel: `firsttouch-memory` places, and
 //! `firsttouch-pool` runs. What the machine refuses is an error or, where the
@@ -58,7 +59,10 @@ mod testing;
 pub use chunk::Chunk;
 pub use error::JobError;
 pub use firsttouch_pool::Steal;
-pub use init::{Binding, InitPages, InitReport, PageInit, Placement, PolicyUse};
+pub use init::{
+    Binding, CollapseReport, InitPages, InitReport, PageCollapse, PageInit, PageRead, Placement,
+    PolicyUse, Stores,
+};
 pub use integer::Unsigned;
 pub use job::Job;
 pub use location::Location;

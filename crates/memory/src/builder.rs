@@ -12,6 +12,7 @@ pub struct RegionBuilder {
     fallbacks: Vec<PageSize>,
     policy: Policy,
     reserve: bool,
+    shared: bool,
 }
 
 impl RegionBuilder {
@@ -22,6 +23,7 @@ impl RegionBuilder {
             fallbacks: Vec::new(),
             policy: Policy::Default,
             reserve: true,
+            shared: false,
         }
     }
 
@@ -54,6 +56,20 @@ impl RegionBuilder {
     /// case: an access beyond what the pool holds would be killed by SIGBUS.
     pub fn no_reserve(self) -> Self {
         Self { reserve: false, ..self }
+    }
+
+    /// Makes the region shared memory, which child processes see and other processes can map; default: private.
+    ///
+    /// It is a file in memory (`memfd_create`) that is sealed against getting
+    /// shorter, so that no access to it can be killed by SIGBUS for that:
+    /// [`Region::file`]. Where such files are refused, as some filters do, the
+    /// region has no file and child processes alone share it.
+    ///
+    /// Policies hold for all who map it. Transparent huge pages need the
+    /// administrator's consent, `advise` in
+    /// `/sys/kernel/mm/transparent_hugepage/shmem_enabled`.
+    pub fn shared(self) -> Self {
+        Self { shared: true, ..self }
     }
 
     /// Maps the region.
@@ -89,7 +105,8 @@ impl RegionBuilder {
 
     /// Maps the region with one page size.
     fn build_of(&self, page_size: PageSize) -> Result<Region, MemoryError> {
-        let mapping = Mapping::new(self.len, page_size, self.reserve)?;
+        let map = if self.shared { Mapping::shared } else { Mapping::new };
+        let mapping = map(self.len, page_size, self.reserve)?;
         let mut region = Region::new(mapping, self.page_size);
         if self.policy != Policy::Default {
             region.set_policy(0..self.len, &self.policy)?;

@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use firsttouch_topology::{NodeId, NodeSet};
 
-use crate::HugePageSize;
+use crate::{HugePageSize, PageSize};
 
 /// Why memory could not be mapped, placed, populated or asked about.
 ///
@@ -58,6 +58,69 @@ pub enum MemoryError {
         /// The kernel's answer.
         #[source]
         source: io::Error,
+    },
+    /// A pool of hugetlb pages ran out while a range was populated.
+    ///
+    /// Pages before the one that failed are placed.
+    #[error(
+        "populating bytes {range:?}: no huge page of {size} is left{}{}; {}",
+        OnNodes(.nodes), Pools(.pools), NodeRemedy(*.size, .nodes.as_ref(), .pools)
+    )]
+    HugePagesExhausted {
+        /// The page size.
+        size: HugePageSize,
+        /// The range.
+        range: Range<usize>,
+        /// The nodes that the range's policy binds its pages to; `None` where it allows all.
+        nodes: Option<NodeSet>,
+        /// The pages free on each node, reserved ones included, ascending by node.
+        pools: Vec<(NodeId, u64)>,
+        /// The kernel's answer.
+        #[source]
+        source: io::Error,
+    },
+    /// A file cannot be mapped as memory, as it is none of bytes that stay.
+    #[error("only regular files can be mapped; this is a device, a directory or a pipe")]
+    NotARegularFile,
+    /// A file ends before the range that was to be mapped.
+    #[error("bytes {range:?} of a file were to be mapped, and the file has {len}")]
+    FileTooShort {
+        /// The range asked for, in bytes of the file.
+        range: Range<u64>,
+        /// The file's length, in bytes.
+        len: u64,
+    },
+    /// A file was to be mapped from or to an offset that is no multiple of its page size.
+    ///
+    /// A range to be written may also end at the file's end, and one to be
+    /// read anywhere.
+    #[error("offset {offset} of the file is no multiple of its pages' {page_bytes} bytes")]
+    MisalignedInFile {
+        /// The offset asked for, in bytes.
+        offset: u64,
+        /// The page size of the file's system, in bytes.
+        page_bytes: usize,
+    },
+    /// A policy was to be set for a file whose pages do not follow one.
+    #[error(
+        "the kernel places the page cache of a file by the policy of the thread that reads it, and \
+         ignores the policy of a mapping; set that of the thread (ThreadPolicy), or use a file of a \
+         tmpfs or a shared region"
+    )]
+    PolicyIgnored,
+    /// Pages were to be put into huge pages, in a region that is not of transparent ones.
+    #[error("only regions of transparent huge pages can be collapsed; this one has {page_size}")]
+    NotTransparent {
+        /// The region's page size.
+        page_size: PageSize,
+    },
+    /// The kernel is older than a call.
+    #[error("{call} needs Linux {since} or later; this kernel does not know it")]
+    UnsupportedCall {
+        /// The call.
+        call: &'static str,
+        /// The first kernel that has it.
+        since: &'static str,
     },
     /// Transparent huge pages cannot be had here.
     #[error("transparent huge pages cannot be had: {reason}")]
@@ -232,6 +295,12 @@ fn meaning(call: &str, errno: Option<i32>) -> &'static str {
              the range's policy allows only nodes whose pool of huge pages is empty, or a cgroup \
              limits huge pages"
         }
+        ("madvise(MADV_POPULATE_READ)", Some(libc::EFAULT)) => {
+            "a page of the file could not be read: the file became shorter, or its device failed"
+        }
+        ("fallocate", Some(libc::ENOSPC)) => {
+            "the file system has no room left; a tmpfs has a limit of its own (mount option size)"
+        }
         ("madvise(MADV_POPULATE_WRITE)", Some(libc::EHWPOISON)) => {
             "a page of the range is broken in hardware and was taken out of use"
         }
@@ -283,6 +352,44 @@ impl fmt::Display for Pools<'_> {
     }
 }
 
+/// Writes ` on node 1`, or nothing where any node would do.
+struct OnNodes<'a>(&'a Option<NodeSet>);
+
+impl fmt::Display for OnNodes<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(nodes) if nodes.len() == 1 => write!(f, " on node {nodes}"),
+            Some(nodes) => write!(f, " on nodes {nodes}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Writes what would let pages of a node's pool be had.
+struct NodeRemedy<'a>(HugePageSize, Option<&'a NodeSet>, &'a [(NodeId, u64)]);
+
+impl fmt::Display for NodeRemedy<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(size, nodes, pools) = self;
+        let counts = |node: NodeId| nodes.is_none_or(|nodes| nodes.contains(node));
+        if pools.iter().any(|&(node, free)| free > 0 && counts(node)) {
+            return f.write_str(
+                "those that are free are reserved for others, or a limit of the cgroup \
+                 (hugetlb.*.max) stands in the way",
+            );
+        }
+        let kib = size.bytes() >> 10;
+        match nodes.and_then(NodeSet::first) {
+            Some(node) => write!(
+                f,
+                "raise /sys/devices/system/node/node{node}/hugepages/hugepages-{kib}kB/nr_hugepages, \
+                 or let the policy use other nodes"
+            ),
+            None => write!(f, "raise /sys/kernel/mm/hugepages/hugepages-{kib}kB/nr_hugepages"),
+        }
+    }
+}
+
 /// Writes what would let a region of huge pages be mapped.
 ///
 /// The flag says that the pools have as many pages as are needed, and still the kernel refused.
@@ -306,6 +413,26 @@ impl fmt::Display for Remedy {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_exhausted_pool_is_named_with_its_node_and_where_to_raise_it() {
+        let exhausted = |nodes: Option<&str>, pools: &[(u32, u64)]| {
+            MemoryError::HugePagesExhausted {
+                size: HugePageSize::MIB_2,
+                range: 0..2 << 20,
+                nodes: nodes.map(|list| list.parse().expect("a list")),
+                pools: pools.iter().map(|&(node, free)| (NodeId::new(node), free)).collect(),
+                source: io::Error::from_raw_os_error(libc::EFAULT),
+            }
+            .to_string()
+        };
+        let bound = exhausted(Some("1"), &[(0, 3), (1, 0)]);
+        assert!(bound.contains("is left on node 1 (on node 0: 3, on node 1: 0)"), "{bound}");
+        assert!(bound.contains("node1/hugepages/hugepages-2048kB/nr_hugepages"), "{bound}");
+        let any = exhausted(None, &[(0, 0)]);
+        assert!(any.contains("/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages"), "{any}");
+        assert!(exhausted(Some("0-1"), &[(0, 3), (1, 0)]).contains("cgroup"));
+    }
 
     #[test]
     fn a_pool_is_to_be_raised_only_where_it_is_short() {

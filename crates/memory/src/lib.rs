@@ -1,11 +1,13 @@
 //! Memory regions: their page size, their NUMA policy, and where their pages lie.
 //!
-//! A [`Region`] is an owned anonymous mapping, zeroed by the kernel. Mapping
-//! it places nothing: each page goes to a node when it is first touched, by
+//! A [`Region`] is an owned mapping, zeroed by the kernel: private memory, or
+//! shared with other processes, or a file. A [`FileView`] is a file that is
+//! only read. Mapping places nothing: each page goes to a node when it is first touched, by
 //! the range's [`Policy`] or, by default, to the node of the CPU that touches
 //! it. [`Region::populate`] touches pages without changing them,
 //! [`Region::parts`] lets many threads do so at once, and
-//! [`Region::residency`] asks the kernel where the pages went.
+//! [`Region::residency`] asks the kernel where the pages went. [`streaming`]
+//! writes past the caches.
 //!
 //! # Examples
 //!
@@ -26,8 +28,11 @@ compile_error!(
     "firsttouch needs Linux: it places memory and threads with Linux's NUMA system calls"
 );
 
+mod backing;
 mod builder;
+mod collapse;
 mod error;
+mod file_view;
 mod mapping;
 mod page_size;
 mod parts;
@@ -36,12 +41,14 @@ mod populate;
 mod present;
 mod region;
 mod residency;
+pub mod streaming;
 mod sys;
 mod thread_policy;
 
 pub use builder::RegionBuilder;
 pub use bytemuck::Pod;
 pub use error::MemoryError;
+pub use file_view::FileView;
 pub use page_size::{HugePageSize, PageSize};
 pub use parts::{Part, Parts};
 pub use policy::Policy;

@@ -1,10 +1,15 @@
 //! An owned mapping: how each kind of page is mapped, and how it is given back.
 
+mod shared;
+
+use std::io;
 use std::ops::Range;
+use std::os::fd::OwnedFd;
 use std::ptr::NonNull;
 
 use rustix::mm::{Advice, MapFlags};
 
+use crate::backing::Backing;
 use crate::page_size::{
     huge_page_pools, huge_page_sizes, transparent_huge_page_bytes,
     transparent_huge_pages_come_unasked,
@@ -24,6 +29,8 @@ pub(crate) struct Extent {
     pub(crate) page_size: PageSize,
     /// The granted page size in bytes. Invariant: a multiple of the base page.
     pub(crate) page_bytes: usize,
+    /// What the pages are pages of.
+    pub(crate) backing: Backing,
 }
 
 impl Extent {
@@ -75,6 +82,8 @@ impl Extent {
 #[derive(Debug)]
 pub(crate) struct Mapping {
     pub(crate) extent: Extent,
+    /// The file whose descriptor the extent has, where it has one.
+    file: Option<OwnedFd>,
 }
 
 impl Mapping {
@@ -103,8 +112,7 @@ impl Mapping {
         let page_bytes = sys::page_bytes();
         let mapped = whole_pages(len, page_bytes)?;
         let base = sys::map_anonymous(mapped, flags).map_err(map_error)?;
-        let page_size = PageSize::Base;
-        let mapping = Self { extent: Extent { base, len, mapped, page_size, page_bytes } };
+        let mapping = Self::private(base, len, mapped, PageSize::Base, page_bytes);
         match mapping.advise(Advice::LinuxNoHugepage) {
             Ok(()) => {}
             // At the limit on mappings the kernel has no room for a mapping of its own advice.
@@ -120,28 +128,9 @@ impl Mapping {
     fn transparent(len: usize, flags: MapFlags) -> Result<Self, MemoryError> {
         let page_bytes = transparent_huge_page_bytes()?;
         let mapped = whole_pages(len, page_bytes)?;
-        let longer = mapped
-            .checked_add(page_bytes - sys::page_bytes())
-            .filter(|&longer| isize::try_from(longer).is_ok())
-            .ok_or(MemoryError::TooLong { len })?;
-        let start = sys::map_anonymous(longer, flags).map_err(map_error)?;
-        let address = start.addr().get();
-        let head = address.next_multiple_of(page_bytes) - address;
-        // SAFETY: the mapping is longer than what is kept by all that the start can be off.
-        let base = unsafe { start.add(head) };
-        // SAFETY: `mapped` bytes after the new base are within the mapping too.
-        let end = unsafe { base.add(mapped) };
-        for (unaligned, len) in [(start, head), (end, longer - head - mapped)] {
-            if len != 0 {
-                // SAFETY: [owned] it was mapped above; [unused] nobody has its address yet.
-                let unmapped = unsafe { sys::unmap(unaligned, len) };
-                if let Err(error) = unmapped {
-                    tracing::warn!(%error, len, "an unaligned edge of a region stays mapped");
-                }
-            }
-        }
-        let page_size = PageSize::Transparent;
-        let mapping = Self { extent: Extent { base, len, mapped, page_size, page_bytes } };
+        let map = |longer| sys::map_anonymous(longer, flags);
+        let base = aligned(len, mapped, page_bytes, map)?;
+        let mapping = Self::private(base, len, mapped, PageSize::Transparent, page_bytes);
         mapping.advise(Advice::LinuxHugepage).map_err(|error| {
             MemoryError::NoTransparentHugePages {
                 reason: format!("the kernel rejects MADV_HUGEPAGE ({error})"),
@@ -151,31 +140,29 @@ impl Mapping {
     }
 
     fn huge(len: usize, size: HugePageSize) -> Result<Self, MemoryError> {
-        let available = huge_page_sizes();
-        if cannot_be_had(size, available.as_deref()) {
-            let available = available.unwrap_or_default();
-            return Err(MemoryError::NoHugePagesOfSize { size, available });
-        }
+        reject_huge_size(size)?;
         let page_bytes = size.bytes();
         let mapped = whole_pages(len, page_bytes)?;
         let flags = sys::huge_page_flags(page_bytes.trailing_zeros());
-        let base =
-            sys::map_anonymous(mapped, flags).map_err(|source| match source.raw_os_error() {
-                Some(libc::ENOMEM) => {
-                    let (free, pools) = huge_page_pools(size);
-                    let needed = (mapped / page_bytes) as u64;
-                    MemoryError::HugePagesShort { size, needed, free, pools, source }
-                }
-                Some(libc::EINVAL | libc::ENODEV | libc::ENOENT | libc::ENOSYS) => {
-                    MemoryError::NoHugePagesOfSize {
-                        size,
-                        available: available.unwrap_or_default(),
-                    }
-                }
-                _ => map_error(source),
-            })?;
-        let page_size = PageSize::Huge(size);
-        Ok(Self { extent: Extent { base, len, mapped, page_size, page_bytes } })
+        let base = sys::map_anonymous(mapped, flags)
+            .map_err(|source| huge_map_error(size, mapped, source))?;
+        Ok(Self::private(base, len, mapped, PageSize::Huge(size), page_bytes))
+    }
+
+    fn private(
+        base: NonNull<u8>,
+        len: usize,
+        mapped: usize,
+        page_size: PageSize,
+        page_bytes: usize,
+    ) -> Self {
+        let backing = Backing::Private;
+        Self { extent: Extent { base, len, mapped, page_size, page_bytes, backing }, file: None }
+    }
+
+    /// The file of the mapping, where it has one.
+    pub(crate) fn file(&self) -> Option<&OwnedFd> {
+        self.file.as_ref()
     }
 
     /// Gives advice that changes no content over the whole mapping.
@@ -196,8 +183,67 @@ impl Drop for Mapping {
     }
 }
 
-fn map_error(source: std::io::Error) -> MemoryError {
+/// Maps more than `mapped` bytes, and keeps as many from the first multiple of `page_bytes`.
+///
+/// `map` maps so many bytes at addresses that the kernel picks. `len` is what
+/// was asked for, for the error.
+fn aligned(
+    len: usize,
+    mapped: usize,
+    page_bytes: usize,
+    map: impl Fn(usize) -> io::Result<NonNull<u8>>,
+) -> Result<NonNull<u8>, MemoryError> {
+    let longer = mapped
+        .checked_add(page_bytes - sys::page_bytes())
+        .filter(|&longer| isize::try_from(longer).is_ok())
+        .ok_or(MemoryError::TooLong { len })?;
+    let start = map(longer).map_err(map_error)?;
+    let address = start.addr().get();
+    let head = address.next_multiple_of(page_bytes) - address;
+    // SAFETY: the mapping is longer than what is kept by all that the start can be off.
+    let base = unsafe { start.add(head) };
+    // SAFETY: `mapped` bytes after the new base are within the mapping too.
+    let end = unsafe { base.add(mapped) };
+    for (unaligned, len) in [(start, head), (end, longer - head - mapped)] {
+        if len != 0 {
+            // SAFETY: [owned] it was mapped above; [unused] nobody has its address yet.
+            let unmapped = unsafe { sys::unmap(unaligned, len) };
+            if let Err(error) = unmapped {
+                tracing::warn!(%error, len, "an unaligned edge of a region stays mapped");
+            }
+        }
+    }
+    Ok(base)
+}
+
+fn map_error(source: io::Error) -> MemoryError {
     MemoryError::from_call("mmap", None, source)
+}
+
+/// Says why `mapped` bytes of hugetlb pages could not be mapped.
+fn huge_map_error(size: HugePageSize, mapped: usize, source: io::Error) -> MemoryError {
+    match source.raw_os_error() {
+        Some(libc::ENOMEM) => {
+            let (free, pools) = huge_page_pools(size);
+            let needed = (mapped / size.bytes()) as u64;
+            MemoryError::HugePagesShort { size, needed, free, pools, source }
+        }
+        Some(libc::EINVAL | libc::ENODEV | libc::ENOENT | libc::ENOSYS) => {
+            let available = huge_page_sizes().unwrap_or_default();
+            MemoryError::NoHugePagesOfSize { size, available }
+        }
+        _ => map_error(source),
+    }
+}
+
+/// Refuses a hugetlb page size that the kernel is known not to have.
+fn reject_huge_size(size: HugePageSize) -> Result<(), MemoryError> {
+    let available = huge_page_sizes();
+    if cannot_be_had(size, available.as_deref()) {
+        let available = available.unwrap_or_default();
+        return Err(MemoryError::NoHugePagesOfSize { size, available });
+    }
+    Ok(())
 }
 
 /// Returns whether the kernel has no hugetlb pages of a size; `available` are those that it lists.

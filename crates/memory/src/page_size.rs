@@ -149,6 +149,22 @@ pub(crate) fn transparent_huge_page_bytes() -> Result<usize, MemoryError> {
     Ok(bytes)
 }
 
+/// Returns the size in bytes of a transparent huge page of shared memory, where this process can have any.
+pub(crate) fn shared_transparent_huge_page_bytes() -> Result<usize, MemoryError> {
+    let bytes = transparent_huge_page_bytes()?;
+    let file = format!("{TRANSPARENT}/shmem_enabled");
+    let modes = read(&file).unwrap_or_default();
+    match chosen(&modes) {
+        Some("always" | "within_size" | "advise" | "force") => Ok(bytes),
+        mode => Err(MemoryError::NoTransparentHugePages {
+            reason: format!(
+                "{file} says {}; advise would give them to shared memory",
+                mode.unwrap_or("nothing")
+            ),
+        }),
+    }
+}
+
 /// Returns the file that says when huge pages of a size are used, and what it says.
 fn transparent_modes(bytes: usize) -> (String, String) {
     // Since Linux 6.8 each size has a mode of its own, `inherit` by default.

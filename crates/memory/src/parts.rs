@@ -8,7 +8,7 @@ use bytemuck::Pod;
 
 use crate::mapping::Extent;
 use crate::region::assert_element;
-use crate::{MemoryError, Residency, populate, residency};
+use crate::{MemoryError, Residency, collapse, populate, residency};
 
 /// A handle, borrowed exclusively from a region, from which disjoint parts are taken.
 ///
@@ -163,6 +163,18 @@ impl Part<'_> {
     pub fn populate(&mut self) -> Result<(), MemoryError> {
         // SAFETY: [exclusive] by [disjoint] and `&mut self`.
         unsafe { populate::populate(&self.extent, &self.range) }
+    }
+
+    /// Puts pages of the part into transparent huge pages; as [`Region::collapse`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Region::collapse`].
+    ///
+    /// [`Region::collapse`]: crate::Region::collapse
+    pub fn collapse(&mut self) -> Result<usize, MemoryError> {
+        let pages = self.extent.whole_pages("collapse", &self.range)?;
+        collapse::collapse(&self.extent, &pages)
     }
 
     /// Returns the part's bytes, to be written.

@@ -6,9 +6,12 @@ use std::thread;
 
 use rustix::mm::Advice;
 
+use crate::backing::{Backing, FileBacking, FileKind};
 use crate::mapping::Extent;
-use crate::{MemoryError, OptionalCall, sys};
+use crate::page_size::huge_page_pools;
+use crate::{MemoryError, OptionalCall, PageSize, Policy, ThreadPolicy, policy, sys};
 
+const POPULATE_READ: &str = "madvise(MADV_POPULATE_READ)";
 const POPULATE_WRITE: &str = "madvise(MADV_POPULATE_WRITE)";
 
 /// Places every page of a range.
@@ -20,39 +23,107 @@ pub(crate) unsafe fn populate(extent: &Extent, range: &Range<usize>) -> Result<(
     if range.is_empty() {
         return Ok(());
     }
+    // Blocks of a file are had in long runs, and where there are none left
+    // that is an error; touched page by page, each would be had by itself.
+    if let Backing::File(file @ FileBacking { kind: FileKind::PageCache, .. }) = extent.backing {
+        file.provide(extent, &extent.widened(range, sys::page_bytes()))?;
+    }
     if OptionalCall::PopulateWrite.may_work() {
         let pages = extent.widened(range, sys::page_bytes());
-        match advise_populate(extent, &pages) {
+        match advise_populate(extent, &pages, Advice::LinuxPopulateWrite) {
             Ok(()) => return Ok(()),
-            // Memory as plain as this gives the kernel nothing else to reject;
-            // emulated kernels and filters have errors of their own for it.
-            Err(error)
-                if matches!(
-                    error.raw_os_error(),
-                    Some(libc::EINVAL | libc::ENOSYS | libc::EPERM | libc::EOPNOTSUPP)
-                ) =>
-            {
+            Err(error) if is_missing(&error) => {
                 OptionalCall::PopulateWrite.remember_missing(&error);
             }
-            Err(error) => {
-                return Err(MemoryError::from_call(POPULATE_WRITE, Some(range.clone()), error));
-            }
+            Err(error) => return Err(populate_error(extent, range, error)),
         }
+    }
+    // A touch of what cannot be had is killed by SIGBUS. Private memory has no
+    // call to ask for it before; files have.
+    if let Backing::File(file) = extent.backing {
+        let pages = extent.widened(range, extent.page_bytes);
+        file.provide(extent, &pages).map_err(|error| match error {
+            MemoryError::Call { source, .. } if is_huge(extent) => {
+                populate_error(extent, range, source)
+            }
+            error => error,
+        })?;
     }
     // SAFETY: [exclusive] is the caller's.
     unsafe { touch(extent, range) };
     Ok(())
 }
 
-/// Populates whole pages by `MADV_POPULATE_WRITE`.
-fn advise_populate(extent: &Extent, pages: &Range<usize>) -> io::Result<()> {
+/// Reads every page of a range of a file that is not written to.
+pub(crate) fn populate_read(extent: &Extent, range: &Range<usize>) -> Result<(), MemoryError> {
+    if range.is_empty() {
+        return Ok(());
+    }
+    if OptionalCall::PopulateRead.may_work() {
+        let pages = extent.widened(range, sys::page_bytes());
+        match advise_populate(extent, &pages, Advice::LinuxPopulateRead) {
+            Ok(()) => return Ok(()),
+            Err(error) if is_missing(&error) => {
+                OptionalCall::PopulateRead.remember_missing(&error);
+            }
+            Err(error) => {
+                return Err(MemoryError::from_call(POPULATE_READ, Some(range.clone()), error));
+            }
+        }
+    }
+    let mut offset = range.start;
+    while offset < range.end {
+        // SAFETY: the byte is mapped and initialised, and nobody writes to it.
+        unsafe { extent.at(offset).as_ptr().read_volatile() };
+        offset = (offset + 1).next_multiple_of(sys::page_bytes());
+    }
+    Ok(())
+}
+
+/// Whether the answer is that of a kernel, or a filter, without the call.
+///
+/// Memory as plain as a region's gives the kernel nothing else to reject;
+/// emulated kernels and filters have errors of their own for it.
+fn is_missing(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(libc::EINVAL | libc::ENOSYS | libc::EPERM | libc::EOPNOTSUPP)
+    )
+}
+
+fn is_huge(extent: &Extent) -> bool {
+    matches!(extent.page_size, PageSize::Huge(_))
+}
+
+/// Says why a range could not be populated.
+fn populate_error(extent: &Extent, range: &Range<usize>, source: io::Error) -> MemoryError {
+    let exhausted =
+        matches!(source.raw_os_error(), Some(libc::EFAULT | libc::ENOMEM | libc::ENOSPC));
+    match extent.page_size {
+        PageSize::Huge(size) if exhausted => {
+            let bound_to = |policy| match policy {
+                Policy::Bind(nodes) => Some(nodes),
+                _ => None,
+            };
+            let nodes = match policy::at(extent, range.start) {
+                Ok(Policy::Default) => ThreadPolicy::current().ok().and_then(bound_to),
+                of_range => of_range.ok().and_then(bound_to),
+            };
+            let (_, pools) = huge_page_pools(size);
+            MemoryError::HugePagesExhausted { size, range: range.clone(), nodes, pools, source }
+        }
+        _ => MemoryError::from_call(POPULATE_WRITE, Some(range.clone()), source),
+    }
+}
+
+/// Populates whole pages by an advice that does so.
+fn advise_populate(extent: &Extent, pages: &Range<usize>, advice: Advice) -> io::Result<()> {
     const MOST_TRIES: u32 = 1000;
     let mut tries = 0;
     loop {
         // SAFETY: [owned] by the region; [content] stays: the kernel acts as if
-        // each page were written, and writes nothing.
-        let answer =
-            unsafe { sys::advise(extent.at(pages.start), pages.len(), Advice::LinuxPopulateWrite) };
+        // each page were written, or read, and writes nothing.
+        let answer = unsafe { sys::advise(extent.at(pages.start), pages.len(), advice) };
         match answer {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) if error.raw_os_error() == Some(libc::EAGAIN) && tries < MOST_TRIES => {
@@ -73,7 +144,7 @@ unsafe fn touch(extent: &Extent, range: &Range<usize>) {
     // Transparent huge pages may turn out to be base pages, so each of those
     // is touched; hugetlb pages are what they are.
     let step = match extent.page_size {
-        crate::PageSize::Huge(size) => size.bytes(),
+        PageSize::Huge(size) => size.bytes(),
         _ => sys::page_bytes(),
     };
     let mut offset = range.start;
@@ -108,18 +179,23 @@ pub(crate) unsafe fn discard(
     pages: &Range<usize>,
 ) -> Result<Discarded, MemoryError> {
     let start = extent.at(pages.start);
+    // Pages that a mapping gives back stay in the file, so that is to lose them.
+    let (advice, call) = if extent.backing.is_shared() {
+        (Advice::LinuxRemove, "madvise(MADV_REMOVE)")
+    } else {
+        (Advice::LinuxDontNeed, "madvise(MADV_DONTNEED)")
+    };
     // SAFETY: [owned] by the region; [content] nothing refers to it, by [exclusive].
-    match unsafe { sys::advise(start, pages.len(), Advice::LinuxDontNeed) } {
+    match unsafe { sys::advise(start, pages.len(), advice) } {
         Ok(()) => Ok(Discarded::Pages),
-        // Hugetlb pages before Linux 5.18, and locked pages.
-        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
+        // Hugetlb pages before Linux 5.18, locked pages, and files whose system
+        // cannot have holes.
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::EOPNOTSUPP)) => {
             tracing::debug!(?pages, "pages cannot be given back; writing zeros instead");
             // SAFETY: the pages are mapped, and nothing refers to them by [exclusive].
             unsafe { start.write_bytes(0, pages.len()) };
             Ok(Discarded::Contents)
         }
-        Err(error) => {
-            Err(MemoryError::from_call("madvise(MADV_DONTNEED)", Some(pages.clone()), error))
-        }
+        Err(error) => Err(MemoryError::from_call(call, Some(pages.clone()), error)),
     }
 }

@@ -174,8 +174,8 @@ impl Smaps {
             } else if let Some((_, share)) = mappings.last_mut() {
                 if let Some(bytes) = field(line, "Rss:") {
                     share.resident = bytes;
-                } else if let Some(bytes) = field(line, "AnonHugePages:") {
-                    share.huge = bytes;
+                } else if let Some(bytes) = HUGE_FIELDS.iter().find_map(|name| field(line, name)) {
+                    share.huge = share.huge.saturating_add(bytes);
                 }
             }
         }
@@ -193,6 +193,9 @@ impl Smaps {
         })
     }
 }
+
+/// What of a mapping transparent huge pages map: of private memory, of shared memory, of a file.
+const HUGE_FIELDS: [&str; 3] = ["AnonHugePages:", "ShmemPmdMapped:", "FilePmdMapped:"];
 
 /// Reads the addresses of a mapping's first line: `7f0000000000-7f0000200000 rw-p ...`.
 fn mapping_header(line: &str) -> Option<Range<u64>> {

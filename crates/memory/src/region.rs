@@ -1,7 +1,9 @@
 //! Owned regions of memory.
 
 use std::fmt;
+use std::fs::File;
 use std::ops::Range;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::slice;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -10,16 +12,21 @@ use bytemuck::Pod;
 use crate::mapping::{Extent, Mapping};
 use crate::populate::Discarded;
 use crate::{
-    MemoryError, PageSize, Parts, Policy, RegionBuilder, Residency, policy, populate, residency,
+    MemoryError, PageSize, Parts, Policy, RegionBuilder, Residency, collapse, policy, populate,
+    residency,
 };
 
-/// An owned, zeroed, anonymous private mapping; unmapped on drop.
+/// An owned mapping, zeroed by the kernel; unmapped on drop.
+///
+/// It is private memory unless the builder asks for [shared](RegionBuilder::shared)
+/// memory, or it is made of a file ([`Region::map_file`]), whose contents it
+/// then has.
 ///
 /// Its pages have no place until they are touched: see the
 /// [crate's documentation](crate). The region starts at a multiple of its page
 /// size. It is `Send` and `Sync` as a `Vec<u8>` is.
 ///
-/// Child processes get a copy, as of any private memory.
+/// Child processes get a copy of private memory, and share any other.
 ///
 /// # Examples
 ///
@@ -59,6 +66,104 @@ impl Region {
 
     pub(crate) fn new(mapping: Mapping, requested: PageSize) -> Self {
         Self { mapping, requested, touched: AtomicBool::new(false) }
+    }
+
+    /// Maps a range of a file's bytes, to be read and written; what is written goes to the file.
+    ///
+    /// The page size is that of the file's system: hugetlb pages for a
+    /// hugetlbfs, else base pages. The file stays open for as long as the
+    /// region lives, whatever becomes of `file`.
+    ///
+    /// The region is not [fresh](Region::is_fresh). To populate it is to read
+    /// what the file has, and to have its system provide what it has not.
+    /// **To [discard](Region::discard) it is to punch a hole into the file**:
+    /// these bytes are zeros from then on, and so it is with a page
+    /// initialisation.
+    ///
+    /// A tmpfs and a hugetlbfs honour the region's policies. Other file
+    /// systems do not; see [`MemoryError::PolicyIgnored`].
+    ///
+    /// # Errors
+    ///
+    /// - [`MemoryError::NotARegularFile`], [`MemoryError::ZeroLength`],
+    ///   [`MemoryError::FileTooShort`] or [`MemoryError::MisalignedInFile`] for
+    ///   the range.
+    /// - [`MemoryError::HugePagesShort`] where a hugetlbfs has not the pages.
+    /// - [`MemoryError::Refused`] where the file is not open for reading and writing.
+    /// - [`MemoryError::Call`] where the kernel has no room.
+    ///
+    /// # Safety
+    ///
+    /// While the region lives, whoever has access to the file, in this process
+    /// or any other, keeps to these:
+    ///
+    /// - `[long]` Nobody makes the file shorter than the range. An access past
+    ///   the end is killed by SIGBUS.
+    /// - `[exclusive]` While a view or part of the region that can be written
+    ///   is alive, nobody else reads or writes the range; while one that is
+    ///   read is alive, nobody writes it.
+    /// - `[room]` Where the file has holes, its system has room for them: a
+    ///   write to a hole is killed by SIGBUS where it has none. A range that
+    ///   was [populated](Region::populate) has none left on file systems that
+    ///   overwrite in place, as tmpfs, hugetlbfs, ext4 and XFS do.
+    ///
+    /// Nothing but the file's own users can keep to them; a file that others
+    /// may open is theirs to break. A region that is
+    /// [shared](RegionBuilder::shared) is safe in all three.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use firsttouch_memory::Region;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let path = std::env::temp_dir().join(format!("firsttouch-{}", std::process::id()));
+    /// let file = std::fs::File::options().read(true).write(true).create(true).open(&path)?;
+    /// std::fs::remove_file(&path)?;
+    /// file.set_len(1 << 20)?;
+    /// // SAFETY: [long], [exclusive] nobody else can open the file, which has
+    /// // no name any more; [room] it is small.
+    /// let mut region = unsafe { Region::map_file(&file, 0..1 << 20)? };
+    /// region.as_mut_slice()[7] = 7;
+    /// assert_eq!(region.len(), 1 << 20);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub unsafe fn map_file(file: &File, range: Range<u64>) -> Result<Self, MemoryError> {
+        // SAFETY: [unchanged] by [exclusive], and [long], are the caller's.
+        let mapping = unsafe { Mapping::of_file(file, &range, true)? };
+        let requested = mapping.extent.page_size;
+        Ok(Self { mapping, requested, touched: AtomicBool::new(true) })
+    }
+
+    /// Returns whether other processes can see what is written: child processes, or whoever maps the region's file.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        self.extent().backing.is_shared()
+    }
+
+    /// Returns whether policies of the region place its pages: those of all but files outside of a tmpfs or hugetlbfs.
+    ///
+    /// The page cache of other files follows the policy of the thread that
+    /// touches a page first ([`ThreadPolicy`](crate::ThreadPolicy)).
+    #[must_use]
+    pub fn honours_policies(&self) -> bool {
+        self.extent().backing.honours_policies()
+    }
+
+    /// Returns the file of a shared region, for other processes to map; `None` for a region without one.
+    ///
+    /// It cannot be made shorter. Its length is the region's, in whole pages.
+    ///
+    /// # Safety
+    ///
+    /// - `[exclusive]` While a view or part of the region that can be written
+    ///   is alive, nobody else reads or writes the file; while one that is
+    ///   read is alive, nobody writes it.
+    #[must_use]
+    pub unsafe fn file(&self) -> Option<BorrowedFd<'_>> {
+        self.note_reading();
+        self.mapping.file().map(AsFd::as_fd)
     }
 
     fn extent(&self) -> &Extent {
@@ -191,6 +296,8 @@ impl Region {
     ///   [`MemoryError::NodeWithoutMemory`] or [`MemoryError::NodeNotAllowed`]
     ///   for the policy's nodes.
     /// - [`MemoryError::UnsupportedPolicy`] where the kernel is too old for it.
+    /// - [`MemoryError::PolicyIgnored`] for a file of a system that does not
+    ///   follow the policies of mappings.
     /// - [`MemoryError::Refused`] where the call is not to be had: pages then
     ///   go where they are first touched.
     /// - [`MemoryError::Call`] where the kernel is out of memory or mappings.
@@ -199,6 +306,10 @@ impl Region {
     ///
     /// Where the range is outside of the region.
     pub fn set_policy(&mut self, range: Range<usize>, policy: &Policy) -> Result<(), MemoryError> {
+        if !self.honours_policies() {
+            self.extent().whole_pages("set_policy", &range)?;
+            return Err(MemoryError::PolicyIgnored);
+        }
         policy::set(self.extent(), &range, policy)
     }
 
@@ -263,10 +374,16 @@ impl Region {
     ///
     /// # Errors
     ///
-    /// [`MemoryError::Call`] where memory runs out, by the machine, the cgroup
-    /// or the policy, where a hugetlb pool does, or where a page is broken in
-    /// hardware. Before Linux 5.14 pages are written one by one, and what is
-    /// an error after is a signal or the out-of-memory killer's choice.
+    /// - [`MemoryError::HugePagesExhausted`] where a hugetlb pool runs out: it
+    ///   names the node, and where to raise its pool.
+    /// - [`MemoryError::Call`] where memory runs out, by the machine, the cgroup
+    ///   or the policy, where a file's system has no room, or where a page is
+    ///   broken in hardware.
+    ///
+    /// Before Linux 5.14 pages are written one by one. Of shared memory and
+    /// files they are asked for before, so errors are the same there; of
+    /// private memory, what is an error after is a signal or the out-of-memory
+    /// killer's choice.
     ///
     /// # Panics
     ///
@@ -278,14 +395,47 @@ impl Region {
         unsafe { populate::populate(self.extent(), &range) }
     }
 
+    /// Puts pages that are there into transparent huge pages; returns the bytes that huge pages map afterwards.
+    ///
+    /// The kernel does so by itself in time (khugepaged), or never; this is now.
+    /// It copies what base pages hold into a huge page on the node that has
+    /// most of them. For memory that was touched when no huge page was free,
+    /// or before the region had a chance of one.
+    ///
+    /// Huge pages are counted by what came of each: one with no page touched
+    /// in it, with pages that somebody has pinned, or for which no memory is
+    /// free even after compaction, is left as it is and not counted.
+    ///
+    /// The range must start and end at multiples of [`Region::page_bytes`], or
+    /// at the region's end.
+    ///
+    /// # Errors
+    ///
+    /// - [`MemoryError::NotTransparent`] for a region of other pages.
+    /// - [`MemoryError::Misaligned`] for the range.
+    /// - [`MemoryError::UnsupportedCall`] before Linux 6.1.
+    ///
+    /// # Panics
+    ///
+    /// Where the range is outside of the region.
+    pub fn collapse(&mut self, range: Range<usize>) -> Result<usize, MemoryError> {
+        let pages = self.extent().whole_pages("collapse", &range)?;
+        self.note_touch();
+        collapse::collapse(self.extent(), &pages)
+    }
+
     /// Gives the pages of a range of bytes back to the kernel.
     ///
     /// The bytes read as zero afterwards, and have no place until they are
     /// next touched. The range must start and end at multiples of
     /// [`Region::page_bytes`], or at the region's end. Policies stay.
     ///
+    /// Of shared memory the pages are taken from all who map it, and of a file
+    /// from the file.
+    ///
     /// Pages that the kernel does not take back are overwritten with zeros
-    /// where they are: hugetlb pages before Linux 5.18, and locked pages.
+    /// where they are: hugetlb pages before Linux 5.18, locked pages, and those
+    /// of files whose system has no holes.
     ///
     /// Before Linux 6.9 hugetlb pages that are given back are no longer
     /// reserved: where somebody else has taken the pool's last ones meanwhile,
@@ -330,6 +480,7 @@ impl fmt::Debug for Region {
             .field("len", &self.len())
             .field("page_size", &self.page_size())
             .field("requested_page_size", &self.requested)
+            .field("shared", &self.is_shared())
             .field("fresh", &self.is_fresh())
             .finish()
     }

@@ -7,9 +7,11 @@ use std::ffi::{c_int, c_long, c_ulong, c_void};
 use std::fs::File;
 use std::io;
 use std::ops::Range;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use rustix::fs::{FallocateFlags, FileType, MemfdFlags, SealFlags};
 use rustix::ioctl;
 use rustix::mm::{Advice, MapFlags, ProtFlags};
 
@@ -23,6 +25,12 @@ pub enum OptionalCall {
     PopulateWrite,
     /// The ioctl `PAGEMAP_SCAN`, since Linux 6.7.
     PagemapScan,
+    /// `madvise(MADV_POPULATE_READ)`, since Linux 5.14.
+    PopulateRead,
+    /// `madvise(MADV_COLLAPSE)`, since Linux 6.1.
+    Collapse,
+    /// `memfd_create`, which some filters refuse.
+    Memfd,
 }
 
 /// What a process knows of an optional call.
@@ -41,12 +49,18 @@ impl Known {
 
 static POPULATE_WRITE: Known = Known::new();
 static PAGEMAP_SCAN: Known = Known::new();
+static POPULATE_READ: Known = Known::new();
+static COLLAPSE: Known = Known::new();
+static MEMFD: Known = Known::new();
 
 impl OptionalCall {
     fn known(self) -> &'static Known {
         match self {
             Self::PopulateWrite => &POPULATE_WRITE,
             Self::PagemapScan => &PAGEMAP_SCAN,
+            Self::PopulateRead => &POPULATE_READ,
+            Self::Collapse => &COLLAPSE,
+            Self::Memfd => &MEMFD,
         }
     }
 
@@ -333,6 +347,136 @@ pub(crate) fn scan_present(
     };
     // SAFETY: the call only reads page tables, and writes what PagemapScan says.
     unsafe { ioctl::ioctl(pagemap, PagemapScan { arguments, runs }) }.map_err(io::Error::from)
+}
+
+// Shared memory, files and huge pages.
+
+/// Makes a file in memory, without a name in any directory, that can be sealed.
+///
+/// `huge` is the binary logarithm of a hugetlb page size; `None` is a file of
+/// the kernel's shared memory.
+pub(crate) fn memory_file(huge: Option<u32>) -> io::Result<OwnedFd> {
+    const MFD_HUGE_SHIFT: u32 = 26;
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    let flags = huge.map_or(flags, |log2| {
+        flags | MemfdFlags::HUGETLB | MemfdFlags::from_bits_retain(log2 << MFD_HUGE_SHIFT)
+    });
+    rustix::fs::memfd_create("firsttouch", flags).map_err(io::Error::from)
+}
+
+/// Gives a file in memory its length, for ever.
+pub(crate) fn fix_length(file: BorrowedFd<'_>, len: u64) -> io::Result<()> {
+    rustix::fs::ftruncate(file, len)?;
+    let seals = SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL;
+    rustix::fs::fcntl_add_seals(file, seals).map_err(io::Error::from)
+}
+
+/// What a file is, for mapping it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FileFacts {
+    /// Bytes.
+    pub(crate) len: u64,
+    /// Whether it is a regular file, and not a device, a pipe or a directory.
+    pub(crate) is_regular: bool,
+    /// The file system's magic number.
+    pub(crate) magic: u64,
+    /// The file system's block size, which on hugetlbfs is the page size.
+    pub(crate) block: u64,
+}
+
+/// Says what a file is.
+pub(crate) fn file_facts(file: BorrowedFd<'_>) -> io::Result<FileFacts> {
+    let stat = rustix::fs::fstat(file)?;
+    let system = rustix::fs::fstatfs(file)?;
+    Ok(FileFacts {
+        len: u64::try_from(stat.st_size).unwrap_or(0),
+        is_regular: FileType::from_raw_mode(stat.st_mode).is_file(),
+        // 32 bits are all that a magic number has; some fields that hold it are signed.
+        magic: system.f_type as u64 & 0xFFFF_FFFF,
+        block: u64::try_from(system.f_bsize).unwrap_or(0),
+    })
+}
+
+/// Maps shared memory at addresses that the kernel picks; `len` is not zero.
+///
+/// It is a file's, from an offset, or without a file the child processes' alone.
+///
+/// # Safety
+///
+/// - `[file]` The file's bytes change under no reference that is made to them, and it does not become shorter than what is mapped while any is used.
+pub(crate) unsafe fn map_shared(
+    len: usize,
+    file: Option<(BorrowedFd<'_>, u64)>,
+    is_writable: bool,
+    flags: MapFlags,
+) -> io::Result<NonNull<u8>> {
+    let (flags, anywhere) = (MapFlags::SHARED | flags, ptr::null_mut());
+    let protection = if is_writable { ProtFlags::READ | ProtFlags::WRITE } else { ProtFlags::READ };
+    let base = match file {
+        // SAFETY: without MAP_FIXED, which no caller passes, the kernel picks
+        // addresses that nothing else uses; [file] is the caller's.
+        Some((file, offset)) => unsafe {
+            rustix::mm::mmap(anywhere, len, protection, flags, file, offset)
+        },
+        // SAFETY: as above, without a file.
+        None => unsafe { rustix::mm::mmap_anonymous(anywhere, len, protection, flags) },
+    };
+    NonNull::new(base?.cast()).ok_or_else(|| io::Error::other("mmap gave address 0"))
+}
+
+/// Sets addresses aside that hold nothing and cannot be accessed; `len` is not zero.
+pub(crate) fn set_aside(len: usize) -> io::Result<NonNull<u8>> {
+    let flags = MapFlags::PRIVATE | MapFlags::NORESERVE;
+    // SAFETY: without MAP_FIXED the kernel picks addresses that nothing else uses.
+    let base =
+        unsafe { rustix::mm::mmap_anonymous(ptr::null_mut(), len, ProtFlags::empty(), flags)? };
+    NonNull::new(base.cast()).ok_or_else(|| io::Error::other("mmap gave address 0"))
+}
+
+/// Maps shared memory, readable and writable, over whole pages that were set aside.
+///
+/// Without a file it is shared with child processes alone.
+///
+/// # Safety
+///
+/// - `[owned]` The range is of a mapping that the caller owns.
+/// - `[unused]` Nothing uses the range any more.
+/// - `[file]` As for [`map_shared`].
+pub(crate) unsafe fn map_shared_over(
+    base: NonNull<u8>,
+    len: usize,
+    file: Option<BorrowedFd<'_>>,
+    flags: MapFlags,
+) -> io::Result<()> {
+    let protection = ProtFlags::READ | ProtFlags::WRITE;
+    let flags = MapFlags::SHARED | MapFlags::FIXED | flags;
+    let at = base.as_ptr().cast();
+    match file {
+        // SAFETY: it replaces what is [owned] and [unused]; [file] is the caller's.
+        Some(file) => unsafe { rustix::mm::mmap(at, len, protection, flags, file, 0) },
+        // SAFETY: it replaces what is [owned] and [unused].
+        None => unsafe { rustix::mm::mmap_anonymous(at, len, protection, flags) },
+    }
+    .map(drop)
+    .map_err(io::Error::from)
+}
+
+/// Has a file's system provide the bytes of a range, as zeros where it had none.
+pub(crate) fn allocate(file: BorrowedFd<'_>, offset: u64, len: u64) -> io::Result<()> {
+    loop {
+        match rustix::fs::fallocate(file, FallocateFlags::empty(), offset, len) {
+            Err(rustix::io::Errno::INTR) => {}
+            answer => return answer.map_err(io::Error::from),
+        }
+    }
+}
+
+/// Puts the pages of one huge page's range into a huge page, copying them.
+pub(crate) fn collapse(base: NonNull<u8>, len: usize) -> io::Result<()> {
+    const MADV_COLLAPSE: c_int = 25;
+    // SAFETY: the advice keeps what the range holds, whoever uses it meanwhile.
+    let answer = unsafe { libc::madvise(base.as_ptr().cast(), len, MADV_COLLAPSE) };
+    if answer == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 #[cfg(test)]

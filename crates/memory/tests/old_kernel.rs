@@ -7,7 +7,8 @@ mod common;
 
 use common::{base_page, skipped, transparent, unless_refused};
 use firsttouch_memory::{
-    HugePageSize, MemoryError, OptionalCall, PageSize, Region, Residency, simulate_missing,
+    FileView, HugePageSize, MemoryError, OptionalCall, PageSize, Region, Residency,
+    simulate_missing,
 };
 
 /// Touches some pages of a region in each way there is, and returns its bytes.
@@ -101,9 +102,54 @@ fn check(build: impl Fn() -> Option<Region>) -> Result<(), MemoryError> {
 fn both_ways_give_the_same_result() -> Result<(), MemoryError> {
     check(|| Region::builder(64 * base_page() + 9).build().ok())?;
     check(|| transparent("old kernels' transparent huge pages", 64 << 20))?;
-    check(|| {
-        let size = PageSize::Huge(HugePageSize::MIB_2);
-        let built = Region::builder(7 << 20).page_size(size).build();
-        built.inspect_err(|error| skipped("old kernels' hugetlb pages", error)).ok()
-    })
+    for shared in [false, true] {
+        check(|| {
+            let size = PageSize::Huge(HugePageSize::MIB_2);
+            let builder = Region::builder(7 << 20).page_size(size);
+            let builder = if shared { builder.shared() } else { builder };
+            let built = builder.build();
+            built.inspect_err(|error| skipped("old kernels' hugetlb pages", error)).ok()
+        })?;
+    }
+    for memfd_is_missing in [false, true] {
+        simulate_missing(OptionalCall::Memfd, memfd_is_missing);
+        let shared = || Region::builder(64 * base_page() + 9).shared().build();
+        let region = shared()?;
+        // SAFETY: [exclusive] the file is not used.
+        assert!(!memfd_is_missing || unsafe { region.file() }.is_none());
+        check(|| shared().ok())?;
+    }
+    simulate_missing(OptionalCall::Memfd, false);
+    for directory in ["/dev/shm", "/tmp"] {
+        let file = tempfile::tempfile_in(directory).and_then(|file| {
+            file.set_len(region_len())?;
+            Ok(file)
+        });
+        match file {
+            // SAFETY: [long], [exclusive] nobody else has the file; [room] it is small.
+            Ok(file) => check(|| unsafe { Region::map_file(&file, 0..region_len()).ok() })?,
+            Err(error) => skipped("old kernels' files", &error),
+        }
+    }
+    views_are_populated_both_ways()
+}
+
+fn region_len() -> u64 {
+    64 * base_page() as u64 + 9
+}
+
+/// Checks that a view has all pages, whether or not the kernel populates it.
+fn views_are_populated_both_ways() -> Result<(), MemoryError> {
+    let program = std::fs::File::open("/proc/self/exe").expect("this test runs");
+    for is_missing in [false, true] {
+        simulate_missing(OptionalCall::PopulateRead, is_missing);
+        // SAFETY: [long], [unchanged] the kernel lets nobody write to a program that runs.
+        let view = unsafe { FileView::map(&program, 0..region_len())? };
+        view.populate(0..view.len())?;
+        if let Some(pages) = unless_refused("pages of views", view.residency(0..view.len())) {
+            assert_eq!((pages.present(), pages.not_present()), (65, 0));
+        }
+    }
+    simulate_missing(OptionalCall::PopulateRead, false);
+    Ok(())
 }

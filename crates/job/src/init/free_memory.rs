@@ -22,8 +22,18 @@ pub(crate) fn check(
         _ => Topology::discover().map(Cow::Owned),
     };
     let now = now.map_err(JobError::FreeUnknown)?;
-    enough(layout.sizes(), page_bytes, |node| {
-        free(now.node(node)?, page_size, topology.page_sizes().base)
+    let free = |node| free(now.node(node)?, page_size, topology.page_sizes().base);
+    enough(layout.sizes(), page_bytes, free).map_err(|short| match (page_size, short) {
+        (PageSize::Huge(size), JobError::NotEnoughFree { node, needed, free }) => {
+            let pages = |bytes: u64| bytes / size.bytes() as u64;
+            JobError::NotEnoughHugePages {
+                node,
+                size,
+                needed: pages(needed),
+                free: free.map(pages),
+            }
+        }
+        (_, short) => short,
     })
 }
 

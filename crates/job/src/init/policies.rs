@@ -21,6 +21,9 @@ pub(crate) fn set(
     if !several || layout.sizes().next().is_none() {
         return Ok((layout, PolicyUse::NotNeeded));
     }
+    if !region.honours_policies() {
+        return Ok((layout, PolicyUse::Thread));
+    }
     let Some(interleave) = &layout.interleave else {
         let parts = layout.shares.iter().flat_map(|share| {
             share.ranges.iter().filter_map(|range| Some((share.node?, range.clone())))

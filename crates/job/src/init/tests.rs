@@ -1,5 +1,7 @@
 //! Page initialisation on the live machine, whatever it has.
 
+mod kinds;
+
 use std::error::Error;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,16 +1,16 @@
 //! What each thread does to the pages of a chunk.
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use firsttouch_memory::{MemoryError, Part, Parts, ThreadPolicy};
+use firsttouch_memory::{MemoryError, Part, Parts};
 use firsttouch_topology::{CpuId, NodeId, Topology, affinity};
 
 use crate::Chunk;
 use crate::init::elements::{Elements, Owned};
+use crate::init::follow::{Follow, Following};
 use crate::init::placement::{Binding, Layout};
-use crate::init::policies::{policy_for, tell_refused};
 use crate::init::report::PolicyUse;
 use crate::job::sites::Sites;
 
@@ -41,11 +41,9 @@ pub(crate) struct Touch<'a> {
     elements: Elements,
     /// Bytes populated, and then written, at a time. Invariant: whole pages.
     piece: usize,
-    binding: Binding,
     policy: PolicyUse,
+    follow: Follow,
     topology: &'a Topology,
-    /// Set where a thread's policy is refused. Relaxed: it is read when all threads are joined.
-    refused: AtomicBool,
     /// Bytes initialised. Relaxed: it is read when all threads are joined.
     initialised: AtomicUsize,
     records: Mutex<Vec<Record>>,
@@ -54,8 +52,7 @@ pub(crate) struct Touch<'a> {
 /// What one thread keeps from chunk to chunk.
 #[derive(Debug, Default)]
 pub(crate) struct Own {
-    /// The thread's policy and the node it is for; dropping restores what it had, on unwind too.
-    policy: Option<(ThreadPolicy, NodeId)>,
+    policy: Following,
     records: Vec<Record>,
 }
 
@@ -74,10 +71,9 @@ impl<'a> Touch<'a> {
             layout,
             elements,
             piece,
-            binding,
             policy,
+            follow: Follow::new(binding),
             topology: sites.topology(),
-            refused: AtomicBool::new(false),
             initialised: AtomicUsize::new(0),
             records: Mutex::new(Vec::new()),
         }
@@ -120,7 +116,7 @@ impl<'a> Touch<'a> {
 
     /// What placed the pages, once the job has ended.
     pub(crate) fn policy(&self) -> PolicyUse {
-        if self.refused.load(Ordering::Relaxed) { PolicyUse::Refused } else { self.policy }
+        if self.follow.is_refused() { PolicyUse::Refused } else { self.policy }
     }
 
     pub(crate) fn into_records(self) -> Vec<Record> {
@@ -176,7 +172,12 @@ impl<'a> Touch<'a> {
                     self.populate(Some(node), block)
                 })
             }
-            _ => self.populate(node, bytes.clone()),
+            _ => {
+                if let (PolicyUse::Thread, Some(node)) = (self.policy, node) {
+                    self.follow(own, node, bytes)?;
+                }
+                self.populate(node, bytes.clone())
+            }
         }
     }
 
@@ -187,29 +188,11 @@ impl<'a> Touch<'a> {
         part.populate().map_err(|source| Failure::Populate { node, range, source })
     }
 
-    /// Gives the thread the policy of the node that a range is on, where it has another.
+    /// Gives the thread the policy of the node that a range is on.
     fn follow(&self, own: &mut Own, node: NodeId, range: &Range<usize>) -> Result<(), Failure> {
-        let policy = policy_for(node, self.binding);
-        let changed = match &mut own.policy {
-            Some((_, now)) if *now == node => Ok(()),
-            Some((guard, now)) => guard.change(&policy).map(|()| *now = node),
-            None if self.refused.load(Ordering::Relaxed) => Ok(()),
-            none => ThreadPolicy::set(&policy).map(|guard| *none = Some((guard, node))),
-        };
-        match changed {
-            Ok(()) => Ok(()),
-            Err(source) if self.binding == Binding::Bind => {
-                Err(Failure::Policy { range: range.clone(), source })
-            }
-            Err(error) => {
-                // A policy for another node would be worse than none.
-                own.policy = None;
-                if !self.refused.swap(true, Ordering::Relaxed) {
-                    tell_refused(&error);
-                }
-                Ok(())
-            }
-        }
+        let range = range.clone();
+        let followed = self.follow.follow(&mut own.policy, node);
+        followed.map_err(|source| Failure::Policy { range, source })
     }
 }
 

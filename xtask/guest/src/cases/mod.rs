@@ -21,6 +21,7 @@ pub(crate) const ALL: &[&[Case]] = &[
     page_init::BLOCKED,
     page_init::INTERLEAVED,
     page_init::HUGE,
+    page_init::KINDS,
     page_init::FULL_NODE,
     pool::PINNING,
     pool::CONFINEMENT,

@@ -108,8 +108,8 @@ fn bound_to_none(machine: &Machine) -> anyhow::Result<()> {
         let mut region = Region::builder(PAGES as usize * HUGE).page_size(SIZE).build()?;
         let address = region.as_ptr() as usize;
         match bound(&mut region, first).zero(&pool) {
-            Err(JobError::NotEnoughFree { node, needed, free: Some(0) })
-                if number(node) == first && needed == PAGES * HUGE as u64 => {}
+            Err(JobError::NotEnoughHugePages { node, needed: PAGES, free: Some(0), .. })
+                if number(node) == first => {}
             other => bail!("node {first} has no huge pages, and there came {other:?}"),
         }
         let placed = page_nodes(region.as_slice())?.into_iter().flatten().count();

@@ -1,0 +1,129 @@
+//! Reading a file into the page cache by many threads.
+
+use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use firsttouch_memory::{FileView, MemoryError};
+use firsttouch_pool::Pool;
+
+use crate::init::follow::{Follow, Following};
+use crate::init::placement::{Binding, Placement, lay_out};
+use crate::init::{MIN_CHUNK, longest_chunk};
+use crate::job::sites::Sites;
+use crate::job::{Job, Stopped};
+use crate::plan::Grain;
+use crate::schedule::Cut;
+use crate::{JobError, JobReport, Steal};
+
+/// Reads a file's pages: each is read and mapped by a thread near the node where the placement puts it.
+///
+/// The page cache follows the policy of the thread that reads a page, not that
+/// of a mapping; so each thread has the policy of its node while it reads. A
+/// page that is cached already stays where it is, as others may use it there.
+///
+/// [`FileView::residency`] tells where the pages lie.
+///
+/// # Examples
+///
+/// ```
+/// use firsttouch_job::PageRead;
+/// use firsttouch_memory::FileView;
+/// use firsttouch_pool::Pool;
+///
+/// let pool = Pool::new()?;
+/// let file = std::fs::File::open("/proc/self/exe")?;
+/// let len = file.metadata()?.len();
+/// // SAFETY: [long], [unchanged] the kernel lets nobody write to a program that runs.
+/// let program = unsafe { FileView::map(&file, 0..len)? };
+/// let report = PageRead::new(&program).run(&pool)?;
+/// assert_eq!(report.size as u64, len);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[must_use = "nothing is read until run is called"]
+#[derive(Debug)]
+pub struct PageRead<'v> {
+    view: &'v FileView,
+    placement: Placement,
+    job: Job,
+}
+
+impl<'v> PageRead<'v> {
+    /// Starts to describe the reading of a view's file.
+    pub fn new(view: &'v FileView) -> Self {
+        let page_bytes = view.page_bytes();
+        let job = Job::new(0, view.len())
+            .align(page_bytes)
+            .min_chunk(MIN_CHUNK.max(page_bytes))
+            .steal(Steal::Node);
+        Self { view, placement: Placement::default(), job }
+    }
+
+    /// Sets where pages go that are not cached. Default: [`Placement::Blocked`].
+    pub fn placement(mut self, placement: Placement) -> Self {
+        self.placement = placement;
+        self
+    }
+
+    /// Sets the most threads, the caller included. Default: as many as the pool has helpers.
+    pub fn max_threads(mut self, n: NonZeroUsize) -> Self {
+        self.job = self.job.max_threads(n);
+        self
+    }
+
+    /// Sets the least work worth one thread, in bytes. Default: 2 MiB.
+    pub fn min_chunk(mut self, bytes: usize) -> Self {
+        self.job = self.job.min_chunk(bytes);
+        self
+    }
+
+    /// Reads, and returns when all pages are mapped; the report counts in bytes.
+    ///
+    /// # Errors
+    ///
+    /// - [`JobError::Block`], [`JobError::NoNodes`] or
+    ///   [`JobError::NodeWithoutMemory`] for the placement.
+    /// - [`JobError::Init`] where a page cannot be read, or memory runs out.
+    pub fn run(self, pool: &Pool) -> Result<JobReport, JobError> {
+        let Self { view, placement, job } = self;
+        let (len, page_bytes) = (view.len(), view.page_bytes());
+        let sites = Sites::of(pool);
+        let layout = lay_out(&placement, len, page_bytes, &sites, job.most_per_node())?;
+        let follow = (sites.usable().len() > 1).then(|| Follow::new(Binding::Preferred));
+        let read = AtomicUsize::new(0);
+        let longest = longest_chunk(&job, len, page_bytes, sites.helpers());
+        let cut = Cut { grain: Grain::AtMost(longest), ..Cut::KERNEL };
+        let ran = job.cut(cut).try_run_shares(
+            pool,
+            &sites,
+            &layout.shares,
+            Following::default,
+            |own, chunk| {
+                let node = chunk.node;
+                for range in layout.bytes(node, chunk.range()) {
+                    let placed = match (&follow, node) {
+                        (Some(follow), Some(node)) => follow.follow(own, node),
+                        _ => Ok(()),
+                    };
+                    let came = placed.and_then(|()| view.populate(range.clone()));
+                    came.map_err(|source| (node, range.clone(), source))?;
+                    // Relaxed: it is read when all threads are joined.
+                    read.fetch_add(range.len(), Ordering::Relaxed);
+                }
+                Ok::<(), (_, _, MemoryError)>(())
+            },
+            drop,
+        );
+        ran.map_err(|stopped| match stopped {
+            Stopped::Job(error) => *error,
+            Stopped::Chunk((node, range, source)) => {
+                let found = view.residency(0..len).ok();
+                let placed = found.map(|found| {
+                    let pages = node.map_or(found.present(), |node| found.pages_on(node));
+                    pages * found.page_bytes() as u64
+                });
+                let (initialised, source) = (read.into_inner(), Box::new(source));
+                JobError::Init { node, range, initialised, placed, source }
+            }
+        })
+    }
+}
