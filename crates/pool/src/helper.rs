@@ -10,6 +10,7 @@ use crate::shared::NodeWork;
 use crate::shutdown::{Resting, Woken};
 use crate::spin::Spin;
 use crate::steal::Steal;
+use crate::sync::nap;
 use crate::task::JobRef;
 use crate::worker::Worker;
 
@@ -104,6 +105,10 @@ fn work(worker: &Worker<'_>, helper: usize, kept: &mut Kept) {
                 }
                 continue;
             }
+        }
+        if shared.shutdown.has_begun() && !has_work() && shared.has_jobs() {
+            // They are for helpers of other nodes, and nobody wakes this one when they are taken.
+            nap();
         }
         sleep.sleep(helper, || has_work() || shared.shutdown.has_begun());
         // What it traces runs a subscriber's code.

@@ -34,6 +34,18 @@ pub(crate) fn pause(_: u32) {
     loom::thread::yield_now();
 }
 
+/// Leaves the CPU to others for a moment, a millisecond.
+#[cfg(not(loom))]
+pub(crate) fn nap() {
+    std::thread::sleep(std::time::Duration::from_millis(1));
+}
+
+/// In a model, others have to come before this thread goes on.
+#[cfg(loom)]
+pub(crate) fn nap() {
+    loom::thread::yield_now();
+}
+
 /// loom's thread-local values, in the form with `const` that std's take.
 #[cfg(loom)]
 macro_rules! loom_thread_local {
