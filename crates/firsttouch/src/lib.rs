@@ -137,9 +137,10 @@ pub use firsttouch_pool as pool;
 pub use firsttouch_topology as topology;
 
 pub use firsttouch_job::{
-    Binding, Chunk, InitPages, InitReport, Job, JobError, JobReport, Location, Loop, NodeReport,
-    PageInit, Placement, Plan, PlanError, PolicyUse, Schedule, for_each_chunk, for_each_chunk_mut,
-    for_each_index, for_each_mut, reduce, reduce_deterministic,
+    Binding, CancelToken, Chunk, ChunkError, InitPages, InitReport, Job, JobError, JobReport,
+    Location, Loop, NodeReport, PageInit, Piece, Placement, Plan, PlanError, PolicyUse, RunError,
+    Schedule, StopReason, Stopped, for_each_chunk, for_each_chunk_mut, for_each_index,
+    for_each_mut, reduce, reduce_deterministic,
 };
 pub use firsttouch_memory::{
     HugePageSize, MemoryError, PageSize, Pod, Policy, Region, RegionBuilder, Residency,

@@ -19,10 +19,11 @@ use self::elements::Elements;
 use self::placement::lay_out;
 pub use self::placement::{Binding, Placement};
 pub use self::report::{InitPages, InitReport, PolicyUse};
-use self::touch::{Failure, Touch};
+use self::touch::{Failure, Own, Touch};
+use crate::job::Job;
+use crate::job::body::{Body, NoUndo, Whole};
 use crate::job::sites::Sites;
-use crate::job::{Job, Stopped};
-use crate::{JobError, Steal};
+use crate::{Chunk, JobError, RunError, Steal};
 
 /// The least work worth one thread, in bytes, where huge pages do not make it more.
 ///
@@ -251,22 +252,24 @@ impl<'r> PageInit<'r> {
 
         let parts = self.region.parts();
         let touch = Touch::new(parts, &layout, elements, piece, self.binding, policy, &sites);
-        let ran = self.job.try_run_shares(
-            pool,
-            &sites,
-            &layout.shares,
-            || touch.begin(),
-            |own, chunk| touch.chunk(own, chunk, &write),
-            |own| touch.end(own),
-        );
+        let body = Body {
+            state: || touch.begin(),
+            chunk: |own: &mut Own, chunk: &Chunk| touch.chunk(own, chunk, &write),
+            done: |own| touch.end(own),
+            undo: NoUndo,
+            calls: Whole,
+        };
+        let ran = self.job.run_shares(pool, &sites, &layout.shares, &body);
         let ran = ran.map_err(|stopped| match stopped {
-            Stopped::Job(error) => *error,
-            Stopped::Chunk(Failure::Policy { range, source }) => JobError::Policy { range, source },
-            Stopped::Chunk(Failure::Populate { node, range, source }) => {
-                let placed = read_back::bytes_on(parts, node, len);
-                let (initialised, source) = (touch.initialised(), Box::new(source));
-                JobError::Init { node, range, initialised, placed, source }
-            }
+            RunError::Job(error) => error,
+            RunError::Chunk(failed) => match failed.error {
+                Failure::Policy { range, source } => JobError::Policy { range, source },
+                Failure::Populate { node, range, source } => {
+                    let placed = read_back::bytes_on(parts, node, len);
+                    let (initialised, source) = (touch.initialised(), Box::new(source));
+                    JobError::Init { node, range, initialised, placed, source }
+                }
+            },
         })?;
         let elapsed = started.elapsed();
         let policy = touch.policy();

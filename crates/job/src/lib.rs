@@ -60,7 +60,10 @@ pub use error::JobError;
 pub use firsttouch_pool::Steal;
 pub use init::{Binding, InitPages, InitReport, PageInit, Placement, PolicyUse};
 pub use integer::Unsigned;
-pub use job::Job;
+pub use job::cancel::{CancelToken, StopReason};
+pub use job::failure::{ChunkError, RunError, Stopped};
+pub use job::pieces::{Piece, Pieces};
+pub use job::{Job, UnitRange};
 pub use location::Location;
 pub use loops::{
     Loop, for_each_chunk, for_each_chunk_mut, for_each_index, for_each_mut, reduce,

@@ -21,6 +21,8 @@ pub(crate) struct Options {
     pub(crate) location: Location,
     pub(crate) steal: Steal,
     pub(crate) cut: Cut,
+    /// Whether a thread that runs alone takes each part as one chunk, where no length was asked for.
+    pub(crate) whole_alone: bool,
 }
 
 impl Options {
@@ -34,6 +36,7 @@ impl Options {
             location: Location::default(),
             steal: Steal::default(),
             cut,
+            whole_alone: true,
         }
     }
 
@@ -117,7 +120,7 @@ impl Options {
                 // Each range has threads in proportion, so that all have chunks of a size.
                 let part = threads as u128 * range.len() as u128 / size as u128;
                 let plan = self.plan(range.clone(), (part as usize).max(1))?;
-                Ok(if alone { self.cut.alone(plan) } else { plan })
+                Ok(if alone && self.whole_alone { self.cut.alone(plan) } else { plan })
             });
             let plans = plans.collect::<Result<_, PlanError>>()?;
             let topology = sites.topology();

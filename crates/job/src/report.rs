@@ -10,7 +10,9 @@ use firsttouch_topology::NodeId;
 pub struct JobReport {
     /// Units in the job's range.
     pub size: usize,
-    /// Chunks run: all of them.
+    /// Units in the chunks that completed: all of them, unless the report is part of an error.
+    pub completed: usize,
+    /// Chunks that completed: all of them, unless the report is part of an error.
     pub chunks: usize,
     /// Chunks run by a thread local to the chunk's node.
     ///
@@ -38,7 +40,9 @@ pub struct NodeReport {
     pub node: Option<NodeId>,
     /// Units in the node's part.
     pub size: usize,
-    /// Chunks of the part.
+    /// Units in the chunks of the part that completed.
+    pub completed: usize,
+    /// Chunks of the part that completed.
     pub chunks: usize,
     /// Chunks of the part run by a thread local to the node.
     pub local_chunks: usize,

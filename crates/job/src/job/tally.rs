@@ -13,6 +13,7 @@ use crate::{JobReport, NodeReport};
 /// What one thread did for one share.
 #[derive(Clone, Copy, Debug, Default)]
 struct Tally {
+    units: usize,
     chunks: usize,
     local: usize,
     threads: usize,
@@ -22,6 +23,7 @@ struct Tally {
 
 impl Tally {
     fn add(&mut self, other: &Self) {
+        self.units += other.units;
         self.chunks += other.chunks;
         self.local += other.local;
         self.threads += other.threads;
@@ -43,8 +45,9 @@ impl ThreadTallies {
     }
 
     /// Counts a chunk that is done.
-    pub(crate) fn count(&mut self, share: usize, local: bool, end: Duration) {
+    pub(crate) fn count(&mut self, share: usize, units: usize, local: bool, end: Duration) {
         let tally = &mut self.shares[share];
+        tally.units += units;
         tally.chunks += 1;
         tally.local += usize::from(local);
         tally.threads = 1;
@@ -98,10 +101,13 @@ impl Tallies {
 
     /// The report of a job that began at `started` and is done.
     pub(crate) fn report(&self, running: &Running<'_>, started: Instant) -> JobReport {
-        let all = lock(&self.0);
+        let mut all = lock(&self.0);
+        // A job that was stopped before any thread began has no tally.
+        all.shares.resize(running.work().len(), Tally::default());
         let rows = running.work().iter().zip(&all.shares).map(|(work, tally)| NodeReport {
             node: work.node,
             size: work.size,
+            completed: tally.units,
             chunks: tally.chunks,
             local_chunks: tally.local,
             threads: tally.threads,
@@ -110,6 +116,7 @@ impl Tallies {
         let nodes: Vec<NodeReport> = rows.collect();
         JobReport {
             size: nodes.iter().map(|row| row.size).sum(),
+            completed: nodes.iter().map(|row| row.completed).sum(),
             chunks: nodes.iter().map(|row| row.chunks).sum(),
             local_chunks: nodes.iter().map(|row| row.local_chunks).sum(),
             threads: all.threads,
