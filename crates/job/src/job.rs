@@ -6,8 +6,12 @@ pub(crate) mod controls;
 pub(crate) mod counter;
 mod drive;
 pub(crate) mod failure;
+pub(crate) mod handle;
 pub(crate) mod help;
+pub(crate) mod limits;
 pub(crate) mod pieces;
+pub(crate) mod priority;
+pub(crate) mod progress;
 pub(crate) mod run;
 mod run_pieces;
 mod run_range;
@@ -15,14 +19,24 @@ pub(crate) mod seats;
 pub(crate) mod sites;
 mod tally;
 pub(crate) mod undo;
+mod watch;
+mod within;
 pub(crate) mod work;
 
 use std::num::NonZeroUsize;
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use firsttouch_pool::Pool;
+use firsttouch_topology::affinity;
 
 use self::cancel::CancelToken;
 use self::controls::Controls;
+use self::limits::{CpuShare, JobLimits};
 use self::pieces::{Piece, Pieces};
+use self::priority::Priority;
+use self::progress::{OnProgress, Progress, ProgressSnapshot};
+use self::sites::Sites;
 use crate::options::Options;
 use crate::plan::Grain;
 use crate::schedule::Cut;
@@ -191,6 +205,79 @@ impl<S> Job<S> {
         self
     }
 
+    /// Sets the share of each node's CPUs that have a thread, where neither `max_threads` nor `max_threads_per_node` is set.
+    ///
+    /// For operations to state their default. Default: all of the pool's
+    /// helpers. Whatever the share, and unless `max_threads` is set, a job has no more threads
+    /// than the process's CPU quota lets run at once.
+    pub fn cpu_share(mut self, share: CpuShare) -> Self {
+        self.options.cpu_share = Some(share);
+        self
+    }
+
+    /// Sets limits that the job shares with others: see [`JobLimits`]. Default: none.
+    pub fn limits(mut self, limits: &JobLimits) -> Self {
+        self.controls.limits = Some(limits.clone());
+        self
+    }
+
+    /// Sets whether helpers keep to the CPUs that the caller may use. Default: they keep to the pool's.
+    ///
+    /// Nodes without any CPU of the caller's mask send no helpers. A helper
+    /// whose own mask reaches out of it has it narrowed while it runs the
+    /// job's chunks; where the kernel refuses that, it leaves the job, unless
+    /// it must run its node's part. A job that is [started](Job::start) keeps to the
+    /// CPUs of the thread that runs it.
+    pub fn within_caller_affinity(mut self, within: bool) -> Self {
+        self.controls.within_caller_affinity = within;
+        self
+    }
+
+    /// Sets how helpers are scheduled while they run the job's chunks. Default: [`Priority::Normal`], as they are.
+    ///
+    /// The caller stays as it is. Chunks that nobody has begun it takes
+    /// itself; where it has nothing left but to wait for lowered helpers, it
+    /// raises them, one at a time, so that it waits for no thread which the
+    /// rest of the machine keeps from its CPU. Each helper has what it had
+    /// before when it leaves the job, on panics too. The report says what
+    /// became of it. A helper that waits inside of a chunk serves calls that require it at
+    /// the lower priority.
+    pub fn priority(mut self, priority: Priority) -> Self {
+        self.controls.priority = priority;
+        self
+    }
+
+    /// Sets a [`Progress`] that tells other threads how far the job has come. Default: none.
+    pub fn progress(mut self, progress: &Progress) -> Self {
+        self.controls.progress = Some(progress.clone());
+        self
+    }
+
+    /// Sets a function that the caller's thread calls as the job comes on, no more often than stated. Default: none.
+    ///
+    /// It is called between two of the caller's chunks or while the caller
+    /// waits for helpers, first when `every` has passed and then when `every` has passed since the
+    /// last call returned. It need not be called at the end. Its panic counts as one of the job's function.
+    pub fn on_progress(
+        mut self,
+        every: Duration,
+        f: impl Fn(&ProgressSnapshot) + Send + Sync + 'static,
+    ) -> Self {
+        self.controls.on_progress = Some(OnProgress { every, call: Arc::new(f) });
+        self
+    }
+
+    /// Sets after how long a chunk counts as stalled. Default: never.
+    ///
+    /// A `warn` event then names the helper, the chunk and the CPU, once for
+    /// each such chunk. No thread is made for it: the job's own threads look
+    /// between their chunks, the caller while it waits, and whoever asks
+    /// [`Progress::stalls`] or [`JobHandle::stalls`](crate::JobHandle::stalls).
+    pub fn stall_after(mut self, time: Duration) -> Self {
+        self.controls.stall_after = Some(time);
+        self
+    }
+
     /// Sets whose threads may run the chunks of a node. Default: [`Steal::Anywhere`].
     ///
     /// - [`Steal::Anywhere`]: all threads, each its own node's chunks first, then those of the nearest
@@ -238,6 +325,17 @@ impl<S> Job<S> {
     fn options(&self) -> Options {
         let whole_alone = !self.controls.need_chunks();
         Options { whole_alone, ..self.options.clone() }
+    }
+
+    /// The pool's nodes, as far as the job may use them.
+    ///
+    /// Where the kernel does not tell the caller's affinity, all of them.
+    pub(crate) fn sites<'p>(&self, pool: &'p Pool) -> Sites<'p> {
+        let mask = self.controls.within_caller_affinity.then(affinity::current);
+        match mask {
+            Some(Ok(mask)) => Sites::within(pool, &mask),
+            _ => Sites::of(pool),
+        }
     }
 
     /// The most threads, where the caller set them.

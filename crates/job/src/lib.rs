@@ -62,7 +62,11 @@ pub use init::{Binding, InitPages, InitReport, PageInit, Placement, PolicyUse};
 pub use integer::Unsigned;
 pub use job::cancel::{CancelToken, StopReason};
 pub use job::failure::{ChunkError, RunError, Stopped};
+pub use job::handle::JobHandle;
+pub use job::limits::{CpuShare, JobLimits, JobLimitsBuilder};
 pub use job::pieces::{Piece, Pieces};
+pub use job::priority::{Priority, PriorityReport};
+pub use job::progress::{NodeProgress, Progress, ProgressSnapshot, Stall};
 pub use job::{Job, UnitRange};
 pub use location::Location;
 pub use loops::{

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use firsttouch_topology::NodeId;
 
+use crate::PriorityReport;
+
 /// What a job did, and where.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
@@ -26,6 +28,8 @@ pub struct JobReport {
     /// None, unless the kernel moved them: all CPUs of such a helper went
     /// offline, or were taken from the process.
     pub moved_helpers: usize,
+    /// What became of the helpers' priority; `None` where the job asked for none.
+    pub priority: Option<PriorityReport>,
     /// From the call to the end of the last chunk's thread.
     pub elapsed: Duration,
     /// One row for each node that had a part, in the order of their first parts; a single row for [`Location::Anywhere`](crate::Location::Anywhere).

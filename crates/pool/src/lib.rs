@@ -35,6 +35,7 @@ mod deque;
 mod error;
 mod global;
 mod handlers;
+mod event_count;
 mod helper;
 #[cfg(all(test, loom))]
 mod models;
@@ -64,6 +65,7 @@ pub use builder::{HelperPer, PoolBuilder};
 pub use counters::Counters;
 pub use error::{NoSuchNode, PoolError};
 pub use global::{broadcast, current_helper, join, scope, spawn};
+pub use event_count::EventCount;
 pub use helper::Helper;
 pub use node_counter::NodeCounter;
 pub use pin::{Pin, Pinned};

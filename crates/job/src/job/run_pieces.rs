@@ -9,7 +9,6 @@ use crate::job::body::{NoUndo, Undo, UndoBy, stateless};
 use crate::job::drive::Drive;
 use crate::job::failure::RunError;
 use crate::job::pieces::Pieces;
-use crate::job::sites::Sites;
 use crate::{Chunk, JobError, JobReport};
 
 impl<T: Sync> Job<Pieces<T>> {
@@ -120,7 +119,7 @@ impl<T: Sync> Job<Pieces<T>> {
         };
         // Checks the numbers, whatever the pieces are.
         self.options.builder(0, line.len(), usize::MAX).build()?;
-        let sites = Sites::of(pool);
+        let sites = self.sites(pool);
         let shares = self.source.shares(&line, sites.topology())?;
         let (options, controls) = (&self.options(), &self.controls);
         Drive { pool, sites: &sites, options, controls, range: (0, line.len()) }

@@ -145,7 +145,7 @@ impl Job<UnitRange> {
         let UnitRange { start, size } = self.source;
         // Checks the range and the numbers, whatever the parts are.
         let whole = self.options.builder(start, size, usize::MAX).build()?;
-        let sites = Sites::of(pool);
+        let sites = self.sites(pool);
         let shares = self.options.shares(whole.range(), whole.threads(), &sites)?;
         self.run_shares(pool, &sites, &shares, body)
     }

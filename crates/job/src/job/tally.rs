@@ -121,6 +121,7 @@ impl Tallies {
             local_chunks: nodes.iter().map(|row| row.local_chunks).sum(),
             threads: all.threads,
             moved_helpers: all.moved_helpers,
+            priority: None,
             elapsed: started.elapsed(),
             nodes,
         }

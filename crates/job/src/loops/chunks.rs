@@ -158,7 +158,8 @@ fn run_anywhere(
     let helpers = pool.helpers().len();
     let calling = pool.current_helper();
     // A caller from outside can be one more.
-    let most = options.threads(helpers).min(helpers + usize::from(calling.is_none()));
+    let most =
+        options.threads(helpers, pool.topology()).min(helpers + usize::from(calling.is_none()));
     let plan = options.plan(range, most)?;
     let threads = plan.threads();
     if threads <= 1 {
