@@ -124,7 +124,7 @@ impl Drive<'_> {
     /// The job's place under limits, where it has helpers to ask for.
     fn place(&self, running: &Running<'_>) -> Option<Place> {
         let limits = self.controls.limits.as_ref().filter(|_| !running.is_caller_alone())?;
-        Some(limits.enter(running.helpers()))
+        Some(limits.enter(running.required(), running.helpers()))
     }
 
     /// The CPUs that helpers are to keep to; `None` for those that they have.

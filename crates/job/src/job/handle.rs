@@ -364,6 +364,3 @@ impl<T: Send + Sync + 'static> Job<crate::Pieces<T>> {
         self.detach(pool, move |job, pool| job.try_run_with_undo(pool, f, undo))
     }
 }
-
-#[cfg(test)]
-mod tests;

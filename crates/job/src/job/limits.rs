@@ -21,7 +21,9 @@ use crate::sync::lock;
 /// It waits only for a part that no caller may run
 /// ([`Steal::Never`](crate::Steal::Never)), and not even then where the wait
 /// could hold up the job that has the turn: a helper, or a caller that is
-/// inside of a limited job's chunk, goes over the limits by one helper for each such node.
+/// inside of a limited job's chunk, goes over the limits by one helper for each
+/// node whose part only its helpers may run. A job with more such nodes than
+/// the limits have helpers has its turn when no other job has helpers.
 ///
 /// While others wait, a job that has more than an even share of the helpers
 /// gives them up one by one, between chunks. A job keeps the number that it got
@@ -71,7 +73,9 @@ struct State {
 
 /// One job's turn.
 struct Turn {
-    /// Helpers that the job could use.
+    /// Helpers that the job cannot do without; not zero.
+    least: usize,
+    /// Helpers that the job could use; at least as many.
     wanted: usize,
     /// Helpers that it has; 0 until its turn has come. Written under the lock.
     granted: AtomicUsize,
@@ -101,9 +105,11 @@ impl JobLimits {
         lock(&self.0.state).queue.len()
     }
 
-    /// Puts a job that could use so many helpers, not zero, at the end of the queue.
-    pub(crate) fn enter(&self, wanted: usize) -> Place {
-        let turn = Arc::new(Turn { wanted: wanted.max(1), granted: AtomicUsize::new(0) });
+    /// Puts a job that needs `least` helpers, and could use `wanted`, at the end of the queue.
+    pub(crate) fn enter(&self, least: usize, wanted: usize) -> Place {
+        let least = least.max(1);
+        let turn = Turn { least, wanted: wanted.max(least), granted: AtomicUsize::new(0) };
+        let turn = Arc::new(turn);
         self.0.change(|state| state.queue.push_back(Arc::clone(&turn)));
         Place { limits: Arc::clone(&self.0), turn }
     }
@@ -165,12 +171,17 @@ impl Shared {
             let mut state = lock(&self.state);
             change(&mut state);
             let waited = state.queue.len();
-            while state.jobs < self.max_jobs && state.helpers < self.max_helpers {
+            while state.jobs < self.max_jobs {
+                let Some(turn) = state.queue.front() else { break };
+                let free = self.max_helpers.saturating_sub(state.helpers);
+                // One that needs more than there can be has its turn when all are free.
+                if free < turn.least.min(self.max_helpers) {
+                    break;
+                }
                 // What is free is for all who wait.
-                let free = self.max_helpers - state.helpers;
-                let share = free.div_ceil(state.queue.len().max(1));
+                let share = free.div_ceil(state.queue.len());
+                let granted = turn.wanted.min(share.max(turn.least));
                 let Some(turn) = state.queue.pop_front() else { break };
-                let granted = turn.wanted.min(share);
                 state.jobs += 1;
                 state.helpers += granted;
                 turn.granted.store(granted, Ordering::Relaxed);
@@ -229,7 +240,9 @@ impl Place {
             let share = max_helpers / (state.jobs + state.queue.len()).max(1);
             let granted = self.turn.granted.load(Ordering::Relaxed);
             // One more helper is no use to a job that waits for another to end.
-            gives = state.jobs < max_jobs && !state.queue.is_empty() && granted > share.max(1);
+            gives = state.jobs < max_jobs
+                && !state.queue.is_empty()
+                && granted > share.max(self.turn.least);
             if gives {
                 state.helpers -= 1;
                 self.turn.granted.store(granted - 1, Ordering::Relaxed);

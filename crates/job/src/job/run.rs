@@ -169,10 +169,12 @@ impl<'a> Running<'a> {
         if most >= all {
             return seats;
         }
-        let before: usize = self.seating.seats[..site].iter().map(Vec::len).sum();
-        let up_to = |seats: usize| (seats as u128 * most as u128).div_ceil(all as u128) as usize;
-        let part = up_to(before + seats) - up_to(before);
-        part.max(usize::from(self.seating.required[site]))
+        let must = |site: usize| usize::from(self.seating.required[site]);
+        let others = |site: usize| self.seating.seats[site].len() - must(site);
+        let before: usize = (0..site).map(others).sum();
+        let (all, most) = (all - self.required(), most.saturating_sub(self.required()));
+        let up_to = |seats: usize| (seats as u128 * most as u128 / all.max(1) as u128) as usize;
+        must(site) + up_to(before + others(site)) - up_to(before)
     }
 
     /// The helpers that the caller asks for.

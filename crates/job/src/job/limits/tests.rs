@@ -14,7 +14,7 @@ fn granted(place: &Place) -> usize {
 #[test]
 fn turns_come_in_the_order_of_arrival() {
     let limits = limits(1, 100);
-    let mut places: VecDeque<Place> = (0..5).map(|_| limits.enter(3)).collect();
+    let mut places: VecDeque<Place> = (0..5).map(|_| limits.enter(1, 3)).collect();
     while let Some(first) = places.pop_front() {
         assert_eq!(granted(&first), 3);
         assert!(places.iter().all(|place| place.granted().is_none()));
@@ -27,8 +27,8 @@ fn turns_come_in_the_order_of_arrival() {
 #[test]
 fn one_who_wants_little_does_not_overtake() {
     let limits = limits(9, 4);
-    let first = limits.enter(4);
-    let (second, third) = (limits.enter(4), limits.enter(1));
+    let first = limits.enter(1, 4);
+    let (second, third) = (limits.enter(1, 4), limits.enter(1, 1));
     assert_eq!((granted(&first), granted(&second), granted(&third)), (4, 0, 0));
     drop(first);
     assert_eq!((granted(&second), granted(&third)), (2, 1), "what is free is for both");
@@ -39,8 +39,8 @@ fn one_who_wants_little_does_not_overtake() {
 #[test]
 fn a_wait_that_is_given_up_leaves_the_queue() {
     let limits = limits(1, 1);
-    let first = limits.enter(1);
-    let (second, third) = (limits.enter(1), limits.enter(1));
+    let first = limits.enter(1, 1);
+    let (second, third) = (limits.enter(1, 1), limits.enter(1, 1));
     drop(second);
     assert_eq!(limits.waiting(), 1);
     drop(first);
@@ -50,33 +50,56 @@ fn a_wait_that_is_given_up_leaves_the_queue() {
 #[test]
 fn a_job_with_more_than_its_share_gives_it_up_to_those_who_wait() {
     let limits = limits(9, 8);
-    let first = limits.enter(8);
+    let first = limits.enter(1, 8);
     assert!(!first.gives_up_one(), "nobody waits");
-    let second = limits.enter(8);
+    let second = limits.enter(1, 8);
     assert!(first.gives_up_one());
     assert_eq!((granted(&first), granted(&second), limits.helpers()), (7, 1, 8));
     assert!(!first.gives_up_one(), "nobody waits any more");
-    let third = limits.enter(8);
+    let third = limits.enter(1, 8);
     while first.gives_up_one() {}
     assert_eq!((granted(&third), limits.helpers()), (1, 8));
     let blocked = self::limits(1, 8);
-    let (first, _second) = (blocked.enter(8), blocked.enter(8));
+    let (first, _second) = (blocked.enter(1, 8), blocked.enter(1, 8));
     assert!(!first.gives_up_one(), "it would be no use");
 }
 
 #[test]
 fn a_forced_turn_goes_over_the_limits_and_is_given_back() {
     let limits = limits(1, 2);
-    let first = limits.enter(2);
-    let second = limits.enter(2);
+    let first = limits.enter(1, 2);
+    let second = limits.enter(1, 2);
     second.force(1);
     second.force(1);
     assert_eq!((limits.jobs(), limits.helpers(), limits.waiting()), (2, 3, 0));
-    let third = limits.enter(2);
+    let third = limits.enter(1, 2);
     drop(second);
     assert_eq!(granted(&third), 0);
     drop(first);
     assert_eq!(granted(&third), 2);
+}
+
+#[test]
+fn a_job_gets_no_less_than_it_needs() {
+    let limits = limits(9, 4);
+    let first = limits.enter(1, 2);
+    let second = limits.enter(3, 3);
+    let third = limits.enter(1, 1);
+    assert_eq!((granted(&first), granted(&second), granted(&third)), (2, 0, 0));
+    drop(first);
+    assert_eq!((granted(&second), granted(&third)), (3, 1));
+    let fourth = limits.enter(1, 1);
+    assert!(!second.gives_up_one(), "it needs three");
+    assert_eq!(granted(&fourth), 0);
+    let fifth = limits.enter(9, 9);
+    drop((second, third));
+    assert_eq!((granted(&fourth), granted(&fifth)), (1, 0));
+    drop(fourth);
+    assert_eq!((granted(&fifth), limits.helpers()), (9, 9), "more than there can be, and alone");
+    let sixth = limits.enter(1, 1);
+    assert_eq!(granted(&sixth), 0);
+    drop(fifth);
+    assert_eq!(granted(&sixth), 1);
 }
 
 #[test]
@@ -87,7 +110,7 @@ fn every_waiter_of_many_threads_gets_its_turn() {
         for _ in 0..8 {
             scope.spawn(|| {
                 for _ in 0..50 {
-                    let place = limits.enter(2);
+                    let place = limits.enter(1, 2);
                     assert!(place.wait(None));
                     let now = inside.fetch_add(1, Ordering::Relaxed) + 1;
                     most.fetch_max(now, Ordering::Relaxed);
@@ -130,7 +153,7 @@ proptest! {
         let mut places: Vec<Place> = Vec::new();
         for (what, which, wanted) in steps {
             match what {
-                0 => places.push(limits.enter(wanted)),
+                0 => places.push(limits.enter(1, wanted)),
                 1 if !places.is_empty() => drop(places.remove(which % places.len())),
                 2 if !places.is_empty() => {
                     let place = &places[which % places.len()];
