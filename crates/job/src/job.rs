@@ -321,12 +321,6 @@ impl<S> Job<S> {
         self
     }
 
-    /// The options, as the controls want the range cut.
-    fn options(&self) -> Options {
-        let whole_alone = !self.controls.need_chunks();
-        Options { whole_alone, ..self.options.clone() }
-    }
-
     /// The pool's nodes, as far as the job may use them.
     ///
     /// Where the kernel does not tell the caller's affinity, all of them.

@@ -24,8 +24,6 @@ pub(crate) struct Options {
     pub(crate) location: Location,
     pub(crate) steal: Steal,
     pub(crate) cut: Cut,
-    /// Whether a thread that runs alone takes each part as one chunk, where no length was asked for.
-    pub(crate) whole_alone: bool,
 }
 
 impl Options {
@@ -40,7 +38,6 @@ impl Options {
             location: Location::default(),
             steal: Steal::default(),
             cut,
-            whole_alone: true,
         }
     }
 
@@ -112,10 +109,14 @@ impl Options {
     }
 
     /// Seats threads at shares, and cuts each share for those it gets.
+    ///
+    /// A thread that runs alone takes each part whole, where no length was
+    /// asked for, unless it is to look around between chunks.
     pub(crate) fn ready<'a>(
         &self,
         sites: &'a Sites<'a>,
         shares: &[Share],
+        need_chunks: bool,
     ) -> Result<Running<'a>, PlanError> {
         let helpers = sites.helpers_for(self.cpu_share());
         let threads = self.threads(helpers.iter().sum(), sites.topology());
@@ -141,7 +142,7 @@ impl Options {
                 // Each range has threads in proportion, so that all have chunks of a size.
                 let part = threads as u128 * range.len() as u128 / size as u128;
                 let plan = self.plan(range.clone(), (part as usize).max(1))?;
-                Ok(if alone && self.whole_alone { self.cut.alone(plan) } else { plan })
+                Ok(if alone && !need_chunks { self.cut.alone(plan) } else { plan })
             });
             let plans = plans.collect::<Result<_, PlanError>>()?;
             let topology = sites.topology();

@@ -85,7 +85,7 @@ impl Drive<'_> {
         E: Send,
     {
         let started = Instant::now();
-        let running = self.options.ready(self.sites, shares)?;
+        let running = self.options.ready(self.sites, shares, self.controls.need_chunks())?;
         let span = self.span(&running);
         let shared = Shared {
             pool: self.pool,

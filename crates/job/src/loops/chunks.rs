@@ -136,7 +136,7 @@ pub(crate) fn run_shares(
     shares: &[Share],
     body: impl Fn(&mut ThreadChunks<'_, '_>) + Sync,
 ) -> Result<(), JobError> {
-    let running = options.ready(sites, shares)?;
+    let running = options.ready(sites, shares, false)?;
     running.run(pool, help, |thread| {
         thread.look();
         body(&mut ThreadChunks::Located(thread));
