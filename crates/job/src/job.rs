@@ -96,7 +96,8 @@ use crate::{Location, Steal};
 pub struct Job<S = UnitRange> {
     source: S,
     options: Options,
-    controls: Controls,
+    /// `None` where nothing of it was asked for: most jobs pay nothing for what they do not use.
+    controls: Option<Box<Controls>>,
 }
 
 /// What a [`Job`] runs over where that is a range; [`Job::new`] makes it.
@@ -170,7 +171,7 @@ impl<T> Job<Pieces<T>> {
 
 impl<S> Job<S> {
     fn of(source: S) -> Self {
-        Self { source, options: Options::new(Cut::KERNEL), controls: Controls::default() }
+        Self { source, options: Options::new(Cut::KERNEL), controls: None }
     }
 
     /// Sets the least work worth one thread. Default: 0, which is no minimum.
@@ -217,7 +218,7 @@ impl<S> Job<S> {
 
     /// Sets limits that the job shares with others: see [`JobLimits`]. Default: none.
     pub fn limits(mut self, limits: &JobLimits) -> Self {
-        self.controls.limits = Some(limits.clone());
+        self.controls_mut().limits = Some(limits.clone());
         self
     }
 
@@ -229,7 +230,7 @@ impl<S> Job<S> {
     /// it must run its node's part. A job that is [started](Job::start) keeps to the
     /// CPUs of the thread that runs it.
     pub fn within_caller_affinity(mut self, within: bool) -> Self {
-        self.controls.within_caller_affinity = within;
+        self.controls_mut().within_caller_affinity = within;
         self
     }
 
@@ -243,13 +244,13 @@ impl<S> Job<S> {
     /// became of it. A helper that waits inside of a chunk serves calls that require it at
     /// the lower priority.
     pub fn priority(mut self, priority: Priority) -> Self {
-        self.controls.priority = priority;
+        self.controls_mut().priority = priority;
         self
     }
 
     /// Sets a [`Progress`] that tells other threads how far the job has come. Default: none.
     pub fn progress(mut self, progress: &Progress) -> Self {
-        self.controls.progress = Some(progress.clone());
+        self.controls_mut().progress = Some(progress.clone());
         self
     }
 
@@ -263,7 +264,7 @@ impl<S> Job<S> {
         every: Duration,
         f: impl Fn(&ProgressSnapshot) + Send + Sync + 'static,
     ) -> Self {
-        self.controls.on_progress = Some(OnProgress { every, call: Arc::new(f) });
+        self.controls_mut().on_progress = Some(OnProgress { every, call: Arc::new(f) });
         self
     }
 
@@ -274,7 +275,7 @@ impl<S> Job<S> {
     /// between their chunks, the caller while it waits, and whoever asks
     /// [`Progress::stalls`] or [`JobHandle::stalls`](crate::JobHandle::stalls).
     pub fn stall_after(mut self, time: Duration) -> Self {
-        self.controls.stall_after = Some(time);
+        self.controls_mut().stall_after = Some(time);
         self
     }
 
@@ -301,7 +302,7 @@ impl<S> Job<S> {
     /// It is looked at before each chunk; a job that still has chunks then is
     /// [stopped](crate::JobError::Stopped).
     pub fn cancel(mut self, token: &CancelToken) -> Self {
-        self.controls.stop.tokens[0] = Some(token.clone());
+        self.controls_mut().stop.tokens[0] = Some(token.clone());
         self
     }
 
@@ -309,7 +310,7 @@ impl<S> Job<S> {
     ///
     /// The clock is looked at before each chunk; chunks that have begun run to their end.
     pub fn deadline(mut self, deadline: Instant) -> Self {
-        self.controls.stop.deadline = Some(deadline);
+        self.controls_mut().stop.deadline = Some(deadline);
         self
     }
 
@@ -317,15 +318,23 @@ impl<S> Job<S> {
     ///
     /// It counts where there is an undo at all: see [`try_run_with_undo`](Job::try_run_with_undo).
     pub fn undo_when_stopped(mut self, undo: bool) -> Self {
-        self.controls.undo_when_stopped = undo;
+        self.controls_mut().undo_when_stopped = undo;
         self
+    }
+
+    fn controls(&self) -> &Controls {
+        self.controls.as_deref().unwrap_or(Controls::NONE)
+    }
+
+    fn controls_mut(&mut self) -> &mut Controls {
+        self.controls.get_or_insert_default()
     }
 
     /// The pool's nodes, as far as the job may use them.
     ///
     /// Where the kernel does not tell the caller's affinity, all of them.
     pub(crate) fn sites<'p>(&self, pool: &'p Pool) -> Sites<'p> {
-        let mask = self.controls.within_caller_affinity.then(affinity::current);
+        let mask = self.controls().within_caller_affinity.then(affinity::current);
         match mask {
             Some(Ok(mask)) => Sites::within(pool, &mask),
             _ => Sites::of(pool),

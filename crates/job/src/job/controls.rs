@@ -22,6 +22,18 @@ pub(crate) struct Controls {
 }
 
 impl Controls {
+    /// Nothing.
+    pub(crate) const NONE: &Self = &Self {
+        stop: StopWhen { tokens: [None, None], deadline: None },
+        undo_when_stopped: false,
+        progress: None,
+        on_progress: None,
+        stall_after: None,
+        priority: Priority::Normal,
+        limits: None,
+        within_caller_affinity: false,
+    };
+
     /// Whether a thread that runs alone is to look around between chunks.
     pub(crate) fn need_chunks(&self) -> bool {
         !self.stop.is_never() || self.progress.is_some() || self.on_progress.is_some()

@@ -331,7 +331,7 @@ impl<E: Send> Shared<'_, E> {
     }
 
     /// What the run has come to, when no other thread is in it any more.
-    fn end(self, undo: &impl Undo, panic: Option<Payload>) -> Result<JobReport, RunError<E>> {
+    fn end(&self, undo: &impl Undo, panic: Option<Payload>) -> Result<JobReport, RunError<E>> {
         let failure = lock(&self.failure).take();
         let mut report = self.tallies.report(self.running, self.started);
         report.priority = match &self.watch {

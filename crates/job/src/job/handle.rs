@@ -283,8 +283,8 @@ impl<S: Send + 'static> Job<S> {
         run: impl FnOnce(Self, &Pool) -> Ended<E> + Send + 'static,
     ) -> JobHandle<E> {
         let token = CancelToken::new();
-        self.controls.stop.tokens[1] = Some(token.clone());
-        let progress = self.controls.progress.get_or_insert_default().clone();
+        self.controls_mut().stop.tokens[1] = Some(token.clone());
+        let progress = self.controls_mut().progress.get_or_insert_default().clone();
         let own = Arc::clone(pool);
         let body = Box::new(move || run(self, &own));
         let state = State {

@@ -121,7 +121,7 @@ impl<T: Sync> Job<Pieces<T>> {
         self.options.builder(0, line.len(), usize::MAX).build()?;
         let sites = self.sites(pool);
         let shares = self.source.shares(&line, sites.topology())?;
-        let (options, controls) = (&self.options, &self.controls);
+        let (options, controls) = (&self.options, self.controls());
         Drive { pool, sites: &sites, options, controls, range: (0, line.len()) }
             .run(&shares, &stateless(f, undo, &line))
     }

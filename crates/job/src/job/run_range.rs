@@ -169,7 +169,7 @@ impl Job<UnitRange> {
         E: Send,
     {
         let UnitRange { start, size } = self.source;
-        let (options, controls) = (&self.options, &self.controls);
+        let (options, controls) = (&self.options, self.controls());
         Drive { pool, sites, options, controls, range: (start, size) }.run(shares, body)
     }
 }

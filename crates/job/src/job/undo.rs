@@ -44,8 +44,8 @@ impl Completed {
     /// Undoes each chunk, the last of the range first.
     ///
     /// A panic of `undo` keeps no other chunk from being undone.
-    pub(crate) fn undo(self, undo: impl Fn(&Chunk)) -> Undone {
-        let mut chunks = self.0.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    pub(crate) fn undo(&self, undo: impl Fn(&Chunk)) -> Undone {
+        let mut chunks = std::mem::take(&mut *lock(&self.0));
         chunks.sort_unstable_by_key(|chunk| Reverse((chunk.piece, chunk.start)));
         let mut undone = Undone { chunks: 0, panic: None };
         for chunk in &chunks {
