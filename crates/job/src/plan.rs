@@ -303,30 +303,32 @@ impl<T: Unsigned> PlanBuilder<T> {
             return Err(PlanError::TooLong { start, size, max });
         }
         let threads = threads_worth(size, align, min_chunk, max_threads);
-        let least = match grain {
-            Grain::Balanced => chunk_units(size, align, min_chunk, threads),
-            Grain::BalancedFor(threads) => chunk_units(size, align, min_chunk, threads),
-            Grain::AtLeast(length) => div_ceil(length, align),
+        // The multiples of `align` that the range touches.
+        let units = || div_ceil(start + size, align) - quotient(start, align);
+        let chunks = match grain {
+            Grain::Balanced | Grain::BalancedFor(_) | Grain::BalancedUpTo(_) => {
+                let cut_for = match grain {
+                    Grain::BalancedFor(fixed) => fixed,
+                    _ => threads,
+                };
+                let least = chunk_units(size, align, min_chunk, cut_for);
+                let balanced = most_chunks(size, align, least);
+                match grain {
+                    Grain::BalancedUpTo(length) => {
+                        let most_each = quotient(length, align).max(T::from(1));
+                        div_ceil(units(), most_each).max(balanced)
+                    }
+                    _ => balanced,
+                }
+            }
             Grain::PerThread => {
                 let least = div_ceil(min_chunk.max(T::from(1)), align);
-                let chunks = most_chunks(size, align, least).min(threads);
-                return Ok(Plan::cut_into(start, size, align, chunks, threads));
+                most_chunks(size, align, least).min(threads)
             }
-            Grain::BalancedUpTo(length) => {
-                let units = div_ceil(start + size, align) - quotient(start, align);
-                let most_each = quotient(length, align).max(T::from(1));
-                let balanced =
-                    most_chunks(size, align, chunk_units(size, align, min_chunk, threads));
-                let chunks = div_ceil(units, most_each).max(balanced);
-                return Ok(Plan::cut_into(start, size, align, chunks, threads));
-            }
-            Grain::AtMost(length) => {
-                let units = div_ceil(start + size, align) - quotient(start, align);
-                let chunks = div_ceil(units, div_ceil(length, align));
-                return Ok(Plan::cut_into(start, size, align, chunks, threads));
-            }
+            Grain::AtLeast(length) => most_chunks(size, align, div_ceil(length, align)),
+            Grain::AtMost(length) => div_ceil(units(), div_ceil(length, align)),
         };
-        Ok(Plan::cut(start, size, align, least, threads))
+        Ok(Plan::cut_into(start, size, align, chunks, threads))
     }
 }
 

@@ -229,7 +229,7 @@ impl<E: Send> Shared<'_, E> {
             }
         }
         own.map(&body.done);
-        self.tallies.add(&tally);
+        self.tallies.add(tally);
         drop(completed);
         drop(entered);
         if alone == Alone::Not && self.controls.need_waiting() && !self.running.is_caller_alone() {

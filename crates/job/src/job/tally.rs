@@ -89,11 +89,14 @@ struct Sums {
 
 impl Tallies {
     /// Adds what one thread did.
-    pub(crate) fn add(&self, thread: &ThreadTallies) {
+    pub(crate) fn add(&self, mut thread: ThreadTallies) {
         let mut all = lock(&self.0);
-        all.shares.resize(thread.shares.len(), Tally::default());
         all.moved_helpers += usize::from(thread.moved);
         all.threads += usize::from(thread.shares.iter().any(|tally| tally.chunks > 0));
+        if all.shares.is_empty() {
+            // The first one's are kept as they are.
+            std::mem::swap(&mut all.shares, &mut thread.shares);
+        }
         for (sum, own) in all.shares.iter_mut().zip(&thread.shares) {
             sum.add(own);
         }
