@@ -133,7 +133,7 @@ impl Options {
         });
         let demands: Vec<Demand> = demands.collect::<Result<_, PlanError>>()?;
         let caller = sites.caller(shares, &demands);
-        let seating = seats::seat(&demands, &helpers, &caller, limits);
+        let seating = seats::seat(&demands, helpers, &caller, limits);
         let alone = seating.total() <= 1;
         let work = shares.iter().zip(&demands).zip(&seating.threads);
         let work = work.map(|((share, demand), &threads)| {

@@ -212,7 +212,7 @@ proptest! {
     #[test]
     fn every_share_has_a_thread_that_comes_and_no_limit_is_passed(scene in scene()) {
         let Scene { shares, helpers, caller, limits } = scene;
-        let seating = seat(&shares, &helpers, &caller, limits);
+        let seating = seat(&shares, helpers.clone(), &caller, limits);
 
         prop_assert!(seating.total() <= limits.threads);
         let seated: usize = seating.seats.iter().map(Vec::len).sum();
