@@ -61,7 +61,11 @@ fn a_stalled_chunk_is_told_of_once(pool: &Pool, events: &Log) -> Result<(), Box<
     let job = Job::new(0, 2).max_chunk(1).max_threads(two).stall_after(Duration::from_millis(5));
     job.run(pool, |_| match pool.current_helper() {
         // Both chunks are begun by different threads.
-        None => while !begun.load(Ordering::Relaxed) {},
+        None => {
+            while !begun.load(Ordering::Relaxed) {
+                std::thread::yield_now();
+            }
+        }
         Some(_) => {
             begun.store(true, Ordering::Relaxed);
             while !told() {
