@@ -19,7 +19,7 @@ use crate::sync::lock;
 /// threads and pools they are run on. A job whose turn has not come is not
 /// held up: its caller works alone, and asks for helpers when the turn comes.
 /// It waits only for a part that no caller may run
-/// ([`Steal::Never`](crate::Steal::Never)), and not even then where the wait
+/// ([`Steal::Node`](crate::Steal::Node)), and not even then where the wait
 /// could hold up the job that has the turn: a helper, or a caller that is
 /// inside of a limited job's chunk, goes over the limits by one helper for each
 /// node whose part only its helpers may run. A job with more such nodes than

@@ -64,7 +64,7 @@ fn a_job_cancelled_before_it_begins_runs_nothing() {
     let pool = pool(2, 1);
     let token = CancelToken::new();
     token.cancel();
-    for steal in [Steal::Never, Steal::Anywhere] {
+    for steal in [Steal::Node, Steal::Anywhere] {
         let job = Job::new(5, 10).location(Location::Spread).steal(steal).cancel(&token);
         let Err(JobError::Stopped(stopped)) = job.run(&pool, |_| panic!("no chunk")) else {
             panic!("it is stopped")

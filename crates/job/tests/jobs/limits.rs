@@ -19,7 +19,7 @@ fn jobs_of_many_threads_keep_to_the_limits_and_all_end() -> Result {
             scope.spawn(move || {
                 for round in 0..30 {
                     let location = [Location::Anywhere, Location::Spread, parts(60, 2)];
-                    let steal = [Steal::Anywhere, Steal::Never][(thread + round) % 2];
+                    let steal = [Steal::Anywhere, Steal::Node][(thread + round) % 2];
                     let job = Job::new(0, 60).location(location[round % 3].clone()).steal(steal);
                     let ran = job.max_chunk(3).limits(limits).run(pool, |chunk| {
                         assert!(limits.jobs() <= 2 && limits.helpers() <= 3, "{limits:?}");
@@ -121,7 +121,7 @@ fn a_part_that_only_its_node_may_run_waits_for_its_turn_and_can_be_cancelled() {
                 }
                 token.cancel();
             });
-            let job = Job::new(0, 1000).location(parts(1000, 2)).steal(Steal::Never);
+            let job = Job::new(0, 1000).location(parts(1000, 2)).steal(Steal::Node);
             job.max_chunk(1).limits(&limits).cancel(&token).run(&pool, |chunk| ran.add(chunk))
         });
         let Err(JobError::Stopped(stopped)) = ended else { panic!("it waits: {ended:?}") };
@@ -135,7 +135,7 @@ fn limited_jobs_nest_and_run_in_helpers_without_waiting_for_each_other() -> Resu
     let limits = JobLimits::builder().max_jobs(n(1)).max_helpers(n(1)).build();
     let units = AtomicUsize::new(0);
     let job = || {
-        let job = Job::new(0, 12).location(parts(12, 2)).steal(Steal::Never);
+        let job = Job::new(0, 12).location(parts(12, 2)).steal(Steal::Node);
         job.max_chunk(1).limits(&limits)
     };
     for _ in 0..20 {

@@ -16,7 +16,7 @@ fn every_piece_is_run_once_with_its_item_and_node() -> Result {
         let piece = Piece::new(number, units(number));
         if number % 4 == 3 { piece } else { piece.on(node((number % 3) as u32)) }
     };
-    for steal in [Steal::Never, Steal::Anywhere] {
+    for steal in [Steal::Node, Steal::Anywhere] {
         for threads in 1..7 {
             let ran: Vec<AtomicUsize> = (0..100).map(|_| AtomicUsize::new(0)).collect();
             let job = Job::over((0..100).map(pieces)).steal(steal).max_threads(n(threads));

@@ -33,7 +33,7 @@ fn run(pool: &Pool, priority: Priority) -> (Vec<Scheduling>, PriorityReport) {
     let seen = Mutex::new(Vec::new());
     let caller = thread::current().id();
     let own = scheduling::current().expect("a thread can read its own");
-    let job = Job::new(0, 40).max_chunk(1).location(parts(40, 2)).steal(Steal::Never);
+    let job = Job::new(0, 40).max_chunk(1).location(parts(40, 2)).steal(Steal::Node);
     let report = job.priority(priority).run(pool, |_| {
         let now = scheduling::current().expect("a thread can read its own");
         if thread::current().id() == caller {
@@ -84,7 +84,7 @@ fn a_panic_restores_the_helpers_priority() {
     let before = of_helpers(&pool);
     for priority in PRIORITIES {
         let ended = catch_unwind(AssertUnwindSafe(|| {
-            let job = Job::new(0, 40).max_chunk(1).location(parts(40, 2)).steal(Steal::Never);
+            let job = Job::new(0, 40).max_chunk(1).location(parts(40, 2)).steal(Steal::Node);
             job.priority(priority).run(&pool, |_| {
                 assert!(pool.current_helper().is_none(), "on purpose");
             })

@@ -58,7 +58,7 @@ fn calls_are_made_by_the_caller_and_no_more_often_than_stated() -> Result {
     let calls: Arc<Mutex<Vec<(Instant, usize)>>> = Arc::default();
     let (caller, log) = (thread::current().id(), Arc::clone(&calls));
     let began = Instant::now();
-    let job = Job::new(0, 200).max_chunk(1).location(parts(200, 2)).steal(Steal::Never);
+    let job = Job::new(0, 200).max_chunk(1).location(parts(200, 2)).steal(Steal::Node);
     let job = job.on_progress(every, move |snapshot| {
         assert_eq!(thread::current().id(), caller);
         log.lock().expect("no panic").push((Instant::now(), snapshot.completed));
@@ -138,7 +138,7 @@ fn a_waiting_helper_that_watches_its_job_comes_to_calls_that_require_it() -> Res
     // Every helper calls a watched job that every node must take part in.
     let pool = pool(3, 1);
     for result in pool.broadcast(|_| {
-        let job = Job::new(0, 30).location(parts(30, 3)).steal(Steal::Never).max_chunk(1);
+        let job = Job::new(0, 30).location(parts(30, 3)).steal(Steal::Node).max_chunk(1);
         let job = job.stall_after(Duration::from_secs(60)).on_progress(Duration::ZERO, |_| ());
         job.run(&pool, |_| ()).map(|report| report.completed)
     }) {

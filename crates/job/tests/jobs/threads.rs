@@ -19,7 +19,7 @@ fn cut_for(job: Job, pool: &Pool) -> usize {
 #[test]
 fn a_share_of_the_cpus_is_the_default_and_a_number_overrides_it() {
     let pool = pool(2, 8);
-    let job = || Job::new(0, 1 << 20).location(parts(1 << 20, 2)).steal(Steal::Never);
+    let job = || Job::new(0, 1 << 20).location(parts(1 << 20, 2)).steal(Steal::Node);
     assert_eq!(cut_for(job(), &pool), 16);
     assert_eq!(cut_for(job().cpu_share(CpuShare::QUARTER), &pool), 4);
     assert_eq!(cut_for(job().cpu_share(CpuShare::ALL), &pool), 16);
@@ -106,7 +106,7 @@ fn nodes_without_a_cpu_of_the_callers_send_no_helpers() -> Result {
     std::thread::scope(|scope| {
         let caller = scope.spawn(|| {
             affinity::set_current(&mask).expect("it may use it");
-            for steal in [Steal::Never, Steal::Anywhere] {
+            for steal in [Steal::Node, Steal::Anywhere] {
                 let ran = job(steal).within_caller_affinity(true).run(&pool, |_| {
                     let helper = pool.current_helper().map(|helper| helper.node);
                     assert_ne!(helper, Some(node(1)));
@@ -114,7 +114,7 @@ fn nodes_without_a_cpu_of_the_callers_send_no_helpers() -> Result {
                 assert_eq!(ran.expect("it runs").completed, 1000);
             }
             // Without being asked, the second node's helpers run its part.
-            let ran = job(Steal::Never).run(&pool, |chunk| {
+            let ran = job(Steal::Node).run(&pool, |chunk| {
                 let helper = pool.current_helper().map(|helper: &Helper| helper.node);
                 assert!(chunk.node == Some(node(0)) || helper == Some(node(1)));
             });

@@ -45,7 +45,7 @@ fn fail_at(job: Job, pool: &firsttouch_pool::Pool, fails: usize) {
 fn every_completed_chunk_is_undone_once_whichever_fails() {
     let pool = pool(2, 2);
     for fails in 0..40 {
-        for steal in [Steal::Never, Steal::Anywhere] {
+        for steal in [Steal::Node, Steal::Anywhere] {
             for threads in [1, 3, 5] {
                 let job = Job::new(0, 40).max_chunk(1).steal(steal).max_threads(n(threads));
                 fail_at(job.clone(), &pool, fails);
