@@ -163,15 +163,15 @@ pub use firsttouch_job::{
     Binding, CancelToken, Chunk, ChunkError, CpuShare, InitPages, InitReport, Job, JobError,
     JobHandle, JobLimits, JobReport, Location, Loop, NodeReport, PageInit, Piece, Placement, Plan,
     PlanError, PolicyUse, Priority, PriorityReport, Progress, ProgressSnapshot, RunError, Schedule,
-    Stall, StopReason, Stopped, for_each_chunk, for_each_chunk_mut, for_each_index,
-    for_each_mut, reduce, reduce_deterministic,
+    Stall, StopReason, Stopped, for_each_chunk, for_each_chunk_mut, for_each_index, for_each_mut,
+    reduce, reduce_deterministic,
 };
 pub use firsttouch_memory::{
     HugePageSize, MemoryError, PageSize, Pod, Policy, Region, RegionBuilder, Residency,
 };
 pub use firsttouch_pool::{
-    EventCount, Helper, HelperPer, Member, NoSuchNode, Pin, Pinned, Pool, PoolBuilder, PoolError, Scope,
-    ScopeOptions, Steal, Team, broadcast, current_helper, join, scope, spawn,
+    EventCount, Helper, HelperPer, Member, NoSuchNode, Pin, Pinned, Pool, PoolBuilder, PoolError,
+    Scope, ScopeOptions, Steal, Team, broadcast, current_helper, join, scope, spawn,
 };
 pub use firsttouch_topology::{CpuId, CpuSet, NodeId, NodeSet, Topology, TopologyError};
 
