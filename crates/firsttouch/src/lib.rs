@@ -126,6 +126,29 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! A job's function may fail: [`Job::try_run`] ends at the first error, and
+//! [`Job::try_run_with_undo`] takes back what completed. Jobs are stopped by a
+//! [`CancelToken`] or a deadline, told of by a [`Progress`], held to common
+//! [`JobLimits`], run at a lower [`Priority`], over [`Piece`]s that are no
+//! range, and [started](Job::start) to be waited for later.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use firsttouch::{Job, JobError, Pool};
+//!
+//! let pool = Arc::new(Pool::new()?);
+//! let handle = Job::new(0, 1 << 20).max_chunk(1 << 10).start(&pool, |chunk| {
+//!     std::hint::black_box(chunk.range().sum::<usize>());
+//! });
+//! handle.cancel();
+//! match handle.wait().map_err(JobError::from) {
+//!     Ok(report) => assert_eq!(report.completed, report.size),
+//!     Err(JobError::Stopped(stopped)) => println!("{stopped}"),
+//!     Err(error) => return Err(error.into()),
+//! }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! # Platforms
 //!
 //! Linux 4.18 and later, on any architecture that Rust's standard library
@@ -142,17 +165,18 @@ pub use firsttouch_pool as pool;
 pub use firsttouch_topology as topology;
 
 pub use firsttouch_job::{
-    Binding, Chunk, CollapseReport, InitPages, InitReport, Job, JobError, JobReport, Location,
-    Loop, NodeReport, PageCollapse, PageInit, PageRead, Placement, Plan, PlanError, PolicyUse,
-    Schedule, Stores, for_each_chunk, for_each_chunk_mut, for_each_index, for_each_mut, reduce,
-    reduce_deterministic,
+    Binding, CancelToken, Chunk, ChunkError, CollapseReport, CpuShare, InitPages, InitReport, Job,
+    JobError, JobHandle, JobLimits, JobReport, Location, Loop, NodeReport, PageCollapse, PageInit,
+    PageRead, Piece, Placement, Plan, PlanError, PolicyUse, Priority, PriorityReport, Progress,
+    ProgressSnapshot, RunError, Schedule, Stall, StopReason, Stopped, Stores, for_each_chunk,
+    for_each_chunk_mut, for_each_index, for_each_mut, reduce, reduce_deterministic,
 };
 pub use firsttouch_memory::{
     FileView, HugePageSize, MemoryError, PageSize, Pod, Policy, Region, RegionBuilder, Residency,
 };
 pub use firsttouch_pool::{
-    Helper, HelperPer, Member, NoSuchNode, Pin, Pinned, Pool, PoolBuilder, PoolError, Scope,
-    ScopeOptions, Steal, Team, broadcast, current_helper, join, scope, spawn,
+    EventCount, Helper, HelperPer, Member, NoSuchNode, Pin, Pinned, Pool, PoolBuilder, PoolError,
+    Scope, ScopeOptions, Steal, Team, broadcast, current_helper, join, scope, spawn,
 };
 pub use firsttouch_topology::{CpuId, CpuSet, NodeId, NodeSet, Topology, TopologyError};
 

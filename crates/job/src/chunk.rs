@@ -8,11 +8,13 @@ use firsttouch_topology::{CpuId, NodeId};
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Chunk {
-    /// Where it starts, in the job's units.
+    /// The piece that it is of, or is a part of, by its place in what [`Job::over`](crate::Job::over) was given; `None` in a job over a range.
+    pub piece: Option<usize>,
+    /// Where it starts, in the job's units; in a job over pieces, in units of the piece.
     pub start: usize,
     /// Where it ends: the first unit past it.
     pub end: usize,
-    /// The node whose part it is; `None` for [`Location::Anywhere`](crate::Location::Anywhere).
+    /// The node whose part it is; `None` for [`Location::Anywhere`](crate::Location::Anywhere), or a piece that lives nowhere in particular.
     pub node: Option<NodeId>,
     /// The CPU the thread was on when it took the chunk.
     pub cpu: CpuId,

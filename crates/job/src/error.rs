@@ -5,7 +5,7 @@ use std::ops::Range;
 use firsttouch_memory::{HugePageSize, MemoryError};
 use firsttouch_topology::{NodeId, NodeSet};
 
-use crate::PlanError;
+use crate::{PlanError, Stopped};
 
 /// Why a job could not run, or stopped.
 #[derive(Debug, thiserror::Error)]
@@ -14,6 +14,9 @@ pub enum JobError {
     /// The range cannot be cut as asked.
     #[error("the range cannot be cut")]
     Plan(#[from] PlanError),
+    /// The job was cancelled, or its deadline passed, before all chunks were run.
+    #[error(transparent)]
+    Stopped(#[from] Box<Stopped>),
     /// A part is on a node that the machine does not have.
     #[error("a part is on node {node}, but the pool's machine has nodes {known}")]
     UnknownNode {

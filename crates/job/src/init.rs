@@ -28,12 +28,13 @@ pub use self::read::PageRead;
 pub use self::report::{InitPages, InitReport, PolicyUse};
 pub use self::stores::Stores;
 use self::stores::{Values, Writing};
-use self::touch::{Failure, Touch};
+use self::touch::{Failure, Own, Touch};
+use crate::job::Job;
+use crate::job::body::{Body, NoUndo, Whole};
 use crate::job::sites::Sites;
-use crate::job::{Job, Stopped};
 use crate::plan::Grain;
 use crate::schedule::Cut;
-use crate::{JobError, Steal};
+use crate::{Chunk, JobError, RunError, Steal};
 
 /// The least work worth one thread, in bytes, where huge pages do not make it more.
 ///
@@ -345,26 +346,28 @@ impl<'r> PageInit<'r> {
         let several = sites.usable().len() > 1;
         let (layout, policy) = policies::set(self.region, layout, self.binding, several)?;
 
-        let longest = longest_chunk(&job, len, page_bytes, sites.helpers());
+        let longest = longest_chunk(&job, len, page_bytes, &sites);
         let cut = Cut { grain: Grain::AtMost(longest), ..Cut::KERNEL };
         let parts = self.region.parts();
         let touch = Touch::new(parts, &layout, elements, piece, self.binding, policy, &sites);
-        let ran = job.cut(cut).try_run_shares(
-            pool,
-            &sites,
-            &layout.shares,
-            || touch.begin(),
-            |own, chunk| touch.chunk(own, chunk, &write),
-            |own| touch.end(own),
-        );
+        let body = Body {
+            state: || touch.begin(),
+            chunk: |own: &mut Own, chunk: &Chunk| touch.chunk(own, chunk, &write),
+            done: |own| touch.end(own),
+            undo: NoUndo,
+            calls: Whole,
+        };
+        let ran = job.cut(cut).run_shares(pool, &sites, &layout.shares, &body);
         let ran = ran.map_err(|stopped| match stopped {
-            Stopped::Job(error) => *error,
-            Stopped::Chunk(Failure::Policy { range, source }) => JobError::Policy { range, source },
-            Stopped::Chunk(Failure::Populate { node, range, source }) => {
-                let placed = read_back::bytes_on(parts, node, len);
-                let (initialised, source) = (touch.initialised(), Box::new(source));
-                JobError::Init { node, range, initialised, placed, source }
-            }
+            RunError::Job(error) => error,
+            RunError::Chunk(failed) => match failed.error {
+                Failure::Policy { range, source } => JobError::Policy { range, source },
+                Failure::Populate { node, range, source } => {
+                    let placed = read_back::bytes_on(parts, node, len);
+                    let (initialised, source) = (touch.initialised(), Box::new(source));
+                    JobError::Init { node, range, initialised, placed, source }
+                }
+            },
         })?;
         let elapsed = started.elapsed();
         let policy = touch.policy();
@@ -395,8 +398,8 @@ impl<'r> PageInit<'r> {
 }
 
 /// The longest chunk of a job over so many bytes, for a pool of so many helpers.
-fn longest_chunk(job: &Job, len: usize, page_bytes: usize, helpers: usize) -> usize {
-    let share = len / job.threads(helpers).saturating_mul(CHUNKS_PER_THREAD);
+fn longest_chunk(job: &Job, len: usize, page_bytes: usize, sites: &Sites<'_>) -> usize {
+    let share = len / job.threads(sites).saturating_mul(CHUNKS_PER_THREAD);
     share.min(MOST_CHUNK).max(job.least_chunk()).max(page_bytes)
 }
 

@@ -7,6 +7,14 @@
 //! with padata's predecessor ktask; each node's threads then run that node's
 //! chunks, and the report says how many did. [`Plan`] is the arithmetic alone.
 //!
+//! What a job may be asked for beyond that is what ktask and its successors
+//! wanted: functions that fail, and [undo](Job::try_run_with_undo) what
+//! completed; [pieces](Job::over) that are no range; a [`CancelToken`], a
+//! deadline; [`JobLimits`] that jobs share; a lower [`Priority`]; [`Progress`]
+//! for other threads; and a [`JobHandle`] for a job that was
+//! [started](Job::start), which the feature `future` makes a
+//! [`Future`]. A job pays for what it asks for alone.
+//!
 //! [`Loop`] runs parallel loops and reductions where no report is wanted and
 //! every nanosecond is: over ranges and slices, with OpenMP's [`Schedule`]s.
 //! [`for_each_index`], [`for_each_chunk_mut`], [`reduce`] and the like are
@@ -64,7 +72,14 @@ pub use init::{
     PolicyUse, Stores,
 };
 pub use integer::Unsigned;
-pub use job::Job;
+pub use job::cancel::{CancelToken, StopReason};
+pub use job::failure::{ChunkError, RunError, Stopped};
+pub use job::handle::JobHandle;
+pub use job::limits::{CpuShare, JobLimits, JobLimitsBuilder};
+pub use job::pieces::{Piece, Pieces};
+pub use job::priority::{Priority, PriorityReport};
+pub use job::progress::{NodeProgress, Progress, ProgressSnapshot, Stall};
+pub use job::{Job, UnitRange};
 pub use location::Location;
 pub use loops::{
     Loop, for_each_chunk, for_each_chunk_mut, for_each_index, for_each_mut, reduce,

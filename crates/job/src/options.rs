@@ -9,7 +9,8 @@ use crate::job::sites::Sites;
 use crate::job::work::Work;
 use crate::location::parts::{self, Share};
 use crate::schedule::Cut;
-use crate::{JobError, Location, Plan, PlanBuilder, PlanError, Steal};
+use crate::{CpuShare, JobError, Location, Plan, PlanBuilder, PlanError, Steal};
+use firsttouch_topology::Topology;
 
 /// What jobs and loops are asked for alike.
 #[derive(Clone, Debug)]
@@ -18,6 +19,8 @@ pub(crate) struct Options {
     pub(crate) min_chunk: usize,
     pub(crate) max_threads: Option<NonZeroUsize>,
     pub(crate) max_threads_per_node: Option<NonZeroUsize>,
+    /// The share of each node's CPUs that is used, where none of the two above is set.
+    pub(crate) cpu_share: Option<CpuShare>,
     pub(crate) location: Location,
     pub(crate) steal: Steal,
     pub(crate) cut: Cut,
@@ -31,16 +34,33 @@ impl Options {
             min_chunk: 0,
             max_threads: None,
             max_threads_per_node: None,
+            cpu_share: None,
             location: Location::default(),
             steal: Steal::default(),
             cut,
         }
     }
 
-    /// The most threads, where the pool has so many helpers.
+    /// The most threads, where so many helpers may be used.
+    ///
+    /// By default no more than the process's CPU quota lets run: the others
+    /// would only use it up sooner, and then all stand still.
     #[inline]
-    pub(crate) fn threads(&self, helpers: usize) -> usize {
-        self.max_threads.map_or(helpers.max(1), NonZeroUsize::get)
+    pub(crate) fn threads(&self, helpers: usize, topology: &Topology) -> usize {
+        self.max_threads.map_or_else(
+            || {
+                let quota = topology.allowed().cpu_quota();
+                let quota = quota.map_or(usize::MAX, |quota| quota.cpus().ceil() as usize);
+                helpers.min(quota).max(1)
+            },
+            NonZeroUsize::get,
+        )
+    }
+
+    /// The share of each node's CPUs that is used, where no number of threads is set.
+    fn cpu_share(&self) -> Option<CpuShare> {
+        let is_set = self.max_threads.is_some() || self.max_threads_per_node.is_some();
+        self.cpu_share.filter(|_| !is_set)
     }
 
     /// The most threads on one node.
@@ -89,12 +109,17 @@ impl Options {
     }
 
     /// Seats threads at shares, and cuts each share for those it gets.
+    ///
+    /// A thread that runs alone takes each part whole, where no length was
+    /// asked for, unless it is to look around between chunks.
     pub(crate) fn ready<'a>(
         &self,
         sites: &'a Sites<'a>,
         shares: &[Share],
+        need_chunks: bool,
     ) -> Result<Running<'a>, PlanError> {
-        let threads = self.threads(sites.helpers());
+        let helpers = sites.helpers_for(self.cpu_share());
+        let threads = self.threads(helpers.iter().sum(), sites.topology());
         let size: usize = shares.iter().map(Share::size).sum();
         let limits = Limits {
             threads,
@@ -108,7 +133,7 @@ impl Options {
         });
         let demands: Vec<Demand> = demands.collect::<Result<_, PlanError>>()?;
         let caller = sites.caller(shares, &demands);
-        let seating = seats::seat(&demands, &sites.helper_counts(), &caller, limits);
+        let seating = seats::seat(&demands, helpers, &caller, limits);
         let alone = seating.total() <= 1;
         let work = shares.iter().zip(&demands).zip(&seating.threads);
         let work = work.map(|((share, demand), &threads)| {
@@ -117,7 +142,7 @@ impl Options {
                 // Each range has threads in proportion, so that all have chunks of a size.
                 let part = threads as u128 * range.len() as u128 / size as u128;
                 let plan = self.plan(range.clone(), (part as usize).max(1))?;
-                Ok(if alone { self.cut.alone(plan) } else { plan })
+                Ok(if alone && !need_chunks { self.cut.alone(plan) } else { plan })
             });
             let plans = plans.collect::<Result<_, PlanError>>()?;
             let topology = sites.topology();

@@ -236,10 +236,24 @@ pub(crate) enum Grain<T> {
     PerThread,
     /// As [`Balanced`](Self::Balanced) for so many threads, whatever the number that runs; not zero.
     BalancedFor(T),
+    /// As [`Balanced`](Self::Balanced), but never longer than this, rounded down to `align` and at least one; not zero.
+    BalancedUpTo(T),
     /// As short as this allows, whatever the threads; not zero.
     AtLeast(T),
     /// As long as this allows, rounded up to `align`, whatever the threads; not zero.
     AtMost(T),
+}
+
+impl<T: Copy> Grain<T> {
+    /// The length that it names; not zero.
+    fn length(self) -> Option<T> {
+        match self {
+            Self::AtLeast(length) | Self::AtMost(length) | Self::BalancedUpTo(length) => {
+                Some(length)
+            }
+            Self::Balanced | Self::PerThread | Self::BalancedFor(_) => None,
+        }
+    }
 }
 
 impl<T: Unsigned> PlanBuilder<T> {
@@ -281,7 +295,7 @@ impl<T: Unsigned> PlanBuilder<T> {
         if max_threads == zero {
             return Err(PlanError::ZeroThreads);
         }
-        if matches!(grain, Grain::AtLeast(length) | Grain::AtMost(length) if length == zero) {
+        if grain.length() == Some(zero) {
             return Err(PlanError::ZeroChunk);
         }
         if start.checked_add(size).is_none() {
@@ -289,22 +303,32 @@ impl<T: Unsigned> PlanBuilder<T> {
             return Err(PlanError::TooLong { start, size, max });
         }
         let threads = threads_worth(size, align, min_chunk, max_threads);
-        let least = match grain {
-            Grain::Balanced => chunk_units(size, align, min_chunk, threads),
-            Grain::BalancedFor(threads) => chunk_units(size, align, min_chunk, threads),
-            Grain::AtLeast(length) => div_ceil(length, align),
+        // The multiples of `align` that the range touches.
+        let units = || div_ceil(start + size, align) - quotient(start, align);
+        let chunks = match grain {
+            Grain::Balanced | Grain::BalancedFor(_) | Grain::BalancedUpTo(_) => {
+                let cut_for = match grain {
+                    Grain::BalancedFor(fixed) => fixed,
+                    _ => threads,
+                };
+                let least = chunk_units(size, align, min_chunk, cut_for);
+                let balanced = most_chunks(size, align, least);
+                match grain {
+                    Grain::BalancedUpTo(length) => {
+                        let most_each = quotient(length, align).max(T::from(1));
+                        div_ceil(units(), most_each).max(balanced)
+                    }
+                    _ => balanced,
+                }
+            }
             Grain::PerThread => {
                 let least = div_ceil(min_chunk.max(T::from(1)), align);
-                let chunks = most_chunks(size, align, least).min(threads);
-                return Ok(Plan::cut_into(start, size, align, chunks, threads));
+                most_chunks(size, align, least).min(threads)
             }
-            Grain::AtMost(length) => {
-                let units = div_ceil(start + size, align) - quotient(start, align);
-                let chunks = div_ceil(units, div_ceil(length, align));
-                return Ok(Plan::cut_into(start, size, align, chunks, threads));
-            }
+            Grain::AtLeast(length) => most_chunks(size, align, div_ceil(length, align)),
+            Grain::AtMost(length) => div_ceil(units(), div_ceil(length, align)),
         };
-        Ok(Plan::cut(start, size, align, least, threads))
+        Ok(Plan::cut_into(start, size, align, chunks, threads))
     }
 }
 
@@ -393,8 +417,8 @@ pub enum PlanError {
     /// `align` is 0.
     #[error("align is 0; boundaries are multiples of align, and 1 allows any")]
     ZeroAlign,
-    /// A schedule's chunk is 0 units long.
-    #[error("the schedule's chunk is 0 units; 1 is the least")]
+    /// A schedule's chunk, or `max_chunk`, is 0 units long.
+    #[error("a chunk is to have 0 units; 1 is the least")]
     ZeroChunk,
     /// `max_threads` is 0.
     #[error("max_threads is 0; the caller counts as one of them, so 1 is the least")]

@@ -4,13 +4,17 @@ use std::time::Duration;
 
 use firsttouch_topology::NodeId;
 
+use crate::PriorityReport;
+
 /// What a job did, and where.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct JobReport {
     /// Units in the job's range.
     pub size: usize,
-    /// Chunks run: all of them.
+    /// Units in the chunks that completed: all of them, unless the report is part of an error.
+    pub completed: usize,
+    /// Chunks that completed: all of them, unless the report is part of an error.
     pub chunks: usize,
     /// Chunks run by a thread local to the chunk's node.
     ///
@@ -24,6 +28,8 @@ pub struct JobReport {
     /// None, unless the kernel moved them: all CPUs of such a helper went
     /// offline, or were taken from the process.
     pub moved_helpers: usize,
+    /// What became of the helpers' priority; `None` where the job asked for none.
+    pub priority: Option<PriorityReport>,
     /// From the call to the end of the last chunk's thread.
     pub elapsed: Duration,
     /// One row for each node that had a part, in the order of their first parts; a single row for [`Location::Anywhere`](crate::Location::Anywhere).
@@ -38,7 +44,9 @@ pub struct NodeReport {
     pub node: Option<NodeId>,
     /// Units in the node's part.
     pub size: usize,
-    /// Chunks of the part.
+    /// Units in the chunks of the part that completed.
+    pub completed: usize,
+    /// Chunks of the part that completed.
     pub chunks: usize,
     /// Chunks of the part run by a thread local to the node.
     pub local_chunks: usize,

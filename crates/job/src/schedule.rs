@@ -65,7 +65,8 @@ impl Cut {
     /// What a thread that runs all by itself does: one chunk, where no length was asked for.
     #[inline]
     pub(crate) fn alone(self, plan: Plan<usize>) -> Plan<usize> {
-        if matches!(self.grain, Grain::AtMost(_)) { plan } else { plan.whole() }
+        let is_bounded = matches!(self.grain, Grain::AtMost(_) | Grain::BalancedUpTo(_));
+        if is_bounded { plan } else { plan.whole() }
     }
 }
 

@@ -7,9 +7,11 @@ use std::hint::black_box;
 use std::num::NonZeroUsize;
 use std::ops::Range;
 use std::sync::{Arc, Barrier, mpsc};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use firsttouch_job::{Loop, Schedule, for_each_chunk_mut, for_each_index, reduce};
+use firsttouch_job::{
+    CancelToken, Job, Loop, Progress, Schedule, for_each_chunk_mut, for_each_index, reduce,
+};
 use firsttouch_pool::{Pool, Team};
 
 /// The system's allocator, which counts each thread's calls.
@@ -132,5 +134,41 @@ fn a_loop_allocates_no_more_than_the_pools_call_it_makes() -> Result<(), Box<dyn
         assert!(allocations(sum) <= call);
     }
     drop(busy);
+    Ok(())
+}
+
+#[test]
+fn a_job_allocates_nothing_for_a_chunk_whatever_it_is_asked_for() -> Result<(), Box<dyn Error>> {
+    let pool = Pool::new()?;
+    let (token, progress) = (CancelToken::new(), Progress::new());
+    let later = Instant::now() + Duration::from_secs(3600);
+    let asked: [(&str, &dyn Fn(Job) -> Job); 6] = [
+        ("nothing", &|job| job),
+        ("cancel", &|job| job.cancel(&token)),
+        ("deadline", &|job| job.deadline(later)),
+        ("progress", &|job| job.progress(&progress)),
+        ("stall_after", &|job| job.stall_after(Duration::from_secs(3600))),
+        ("all", &|job| {
+            let job = job.cancel(&token).deadline(later).progress(&progress);
+            job.stall_after(Duration::from_secs(3600)).undo_when_stopped(true)
+        }),
+    ];
+    let mut of_none = 0;
+    for (what, ask) in asked {
+        let of = |chunks: usize| {
+            allocations(|| {
+                let job = Job::new(0, chunks).max_chunk(1).max_threads(NonZeroUsize::MIN);
+                let report = ask(job).run(&pool, |chunk| _ = black_box(chunk.start));
+                assert_eq!(report.map(|report| report.chunks).ok(), Some(chunks));
+            })
+        };
+        let (few, many) = (of(3), of(300));
+        assert_eq!(few, many, "{what}");
+        if what == "nothing" {
+            of_none = few;
+        }
+        // What is not asked for is not made.
+        assert!(few >= of_none, "{what}: {few}, and without {of_none}");
+    }
     Ok(())
 }

@@ -3,6 +3,7 @@
 use firsttouch_topology::NodeId;
 
 use crate::board::Looking;
+use crate::current::home;
 use crate::panic::{catch, discard};
 use crate::pin::{Kept, Pinned};
 use crate::post::Part;
@@ -24,6 +25,28 @@ pub struct Helper {
     pub node: NodeId,
     /// What keeps it there.
     pub pinned: Pinned,
+}
+
+impl Helper {
+    /// Returns whether the calling thread is a helper, of whichever pool.
+    ///
+    /// Such a thread may hold up others when it blocks: what they wait for can
+    /// lie further down its stack.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use firsttouch_pool::{Helper, Pool};
+    ///
+    /// assert!(!Helper::is_current_thread());
+    /// assert!(Pool::new()?.broadcast(|_| Helper::is_current_thread()).iter().all(|&is| is));
+    /// # Ok::<(), firsttouch_pool::PoolError>(())
+    /// ```
+    #[must_use]
+    pub fn is_current_thread() -> bool {
+        // SAFETY: [frame] it does not leave this function.
+        unsafe { home() }.is_some()
+    }
 }
 
 /// How long a helper leaves a call that requires nobody to its caller, in pauses of the processor.

@@ -9,7 +9,7 @@ pub(crate) use std::sync::atomic::{
     AtomicBool, AtomicPtr, AtomicU8, AtomicU64, AtomicUsize, Ordering, fence,
 };
 #[cfg(not(loom))]
-pub(crate) use std::thread::{Thread, current, park};
+pub(crate) use std::thread::{Thread, current, park, park_timeout};
 #[cfg(not(loom))]
 pub(crate) use std::thread_local;
 
@@ -18,7 +18,7 @@ pub(crate) use loom::sync::atomic::{
     AtomicBool, AtomicPtr, AtomicU8, AtomicU64, AtomicUsize, Ordering, fence,
 };
 #[cfg(loom)]
-pub(crate) use parking::{Thread, current, park};
+pub(crate) use parking::{Thread, current, park, park_timeout};
 
 /// Waits for another thread to make a step that is a few instructions away; `looks` counts the waits.
 #[cfg(not(loom))]
@@ -175,5 +175,10 @@ mod parking {
             left = token.changed.wait(left).expect("loom's locks are not poisoned");
         }
         *left = false;
+    }
+
+    /// Parks without a limit: no model waits for a time.
+    pub(crate) fn park_timeout(_: std::time::Duration) {
+        park();
     }
 }

@@ -309,6 +309,16 @@ impl<'p> Worker<'p> {
         self.queue.pop_any()
     }
 
+    /// Runs `sleep`, and counts the worker as one that leaves its CPU to others.
+    pub(crate) fn rests(&self, sleep: impl FnOnce()) {
+        let counted = self.is_counted.get();
+        self.leaves_cpu();
+        sleep();
+        if counted {
+            self.begins_work();
+        }
+    }
+
     /// Counts the worker as one that is busy, if it is not counted yet.
     ///
     /// A part in a call, which may be over in no time, is counted when it
@@ -346,7 +356,7 @@ impl<'p> Worker<'p> {
     }
 
     /// Takes part in a call that requires helpers of this node; returns whether there was one.
-    fn serve_required(&self) -> bool {
+    pub(crate) fn serve_required(&self) -> bool {
         let Some(helper) = self.helper else { return false };
         let Some(part) = self.shared.accept(self, Looking::ForRequired) else { return false };
         // What it queues is no part of what this thread waits for.

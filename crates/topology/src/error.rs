@@ -27,6 +27,12 @@ pub enum TopologyError {
         #[source]
         source: io::Error,
     },
+    /// A thread was to get a scheduling policy that is only read here.
+    #[error("scheduling policy {policy} is not set; 0 (other), 3 (batch) and 5 (idle) can be")]
+    Unmanaged {
+        /// The kernel's number of the policy.
+        policy: u32,
+    },
     /// A synthetic description is not in hwloc's grammar.
     #[error("synthetic description: {reason}, at {token:?}")]
     Synthetic {

@@ -12,7 +12,8 @@
 //!
 //! Everything here is plain data that never changes: `Send`, `Sync` and
 //! comparable. The only state that this crate changes is the calling thread's
-//! affinity mask, in [`affinity::set_current`].
+//! affinity mask, in [`affinity::set_current`], and how threads of this process
+//! are scheduled, in [`scheduling`].
 //!
 //! # Examples
 //!
@@ -45,6 +46,7 @@ mod id;
 mod id_set;
 mod node;
 mod page_sizes;
+pub mod scheduling;
 mod sys;
 mod topology;
 

@@ -33,3 +33,44 @@ pub(crate) fn sched_setaffinity(mask: &[MaskWord]) -> io::Result<()> {
         unsafe { libc::syscall(libc::SYS_sched_setaffinity, 0, size_of_val(mask), mask.as_ptr()) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
+
+/// The kernel's `struct sched_attr` in its first version, which every kernel since 3.14 takes.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct SchedAttr {
+    pub(crate) size: u32,
+    pub(crate) policy: u32,
+    pub(crate) flags: u64,
+    pub(crate) nice: i32,
+    pub(crate) priority: u32,
+    pub(crate) runtime: u64,
+    pub(crate) deadline: u64,
+    pub(crate) period: u64,
+}
+
+/// Reads how a thread is scheduled; 0 is the calling thread.
+///
+/// # Errors
+///
+/// `ESRCH` where there is no such thread; `EPERM` or `ENOSYS` where a filter refuses the call.
+pub(crate) fn sched_getattr(thread: u32) -> io::Result<SchedAttr> {
+    let mut attr = SchedAttr::default();
+    let size = size_of::<SchedAttr>() as u32;
+    // SAFETY: [writable] `attr` is exclusively borrowed, and the kernel writes
+    // at most the given number of bytes there; every bit pattern is a valid value.
+    let result =
+        unsafe { libc::syscall(libc::SYS_sched_getattr, thread, &raw mut attr, size, 0_u32) };
+    if result == 0 { Ok(attr) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Sets how a thread is scheduled; 0 is the calling thread.
+///
+/// # Errors
+///
+/// `EPERM` where the process may not raise the thread so far, or a filter refuses the call; `ESRCH` as above.
+pub(crate) fn sched_setattr(thread: u32, attr: &SchedAttr) -> io::Result<()> {
+    let attr = SchedAttr { size: size_of::<SchedAttr>() as u32, ..*attr };
+    // SAFETY: [readable] `attr` lives for the call, and the kernel reads as many bytes as it says itself.
+    let result = unsafe { libc::syscall(libc::SYS_sched_setattr, thread, &raw const attr, 0_u32) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}

@@ -8,6 +8,9 @@ use super::command::{run, succeeds, tests_passed};
 use super::project::Project;
 use super::step::{Finding, passed, skipped};
 
+/// The features that need nothing which a machine could lack.
+const FEATURES: &str = "firsttouch/future";
+
 pub(super) fn fmt(project: &Project) -> anyhow::Result<Finding> {
     if !succeeds(&mut project.cargo(["fmt", "--version"])) {
         return skipped("rustfmt is missing: rustup component add rustfmt");
@@ -20,19 +23,22 @@ pub(super) fn clippy(project: &Project) -> anyhow::Result<Finding> {
     if !succeeds(&mut project.cargo(["clippy", "--version"])) {
         return skipped("clippy is missing: rustup component add clippy");
     }
-    run(&mut project.cargo(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
+    let workspace = ["clippy", "--workspace", "--all-targets", "--features", FEATURES];
+    run(project.cargo(workspace).args(["--", "-D", "warnings"]))?;
     passed("")
 }
 
 pub(super) fn tests(project: &Project) -> anyhow::Result<Finding> {
     // A failure in one crate hides none in the others.
-    let text = run(&mut project.cargo(["test", "--workspace", "--no-fail-fast"]))?;
+    let text =
+        run(&mut project.cargo(["test", "--workspace", "--no-fail-fast", "--features", FEATURES]))?;
     counted(&text)
 }
 
 pub(super) fn docs(project: &Project) -> anyhow::Result<Finding> {
     let mut command =
         project.cargo(["doc", "--workspace", "--no-deps", "--document-private-items"]);
+    command.args(["--features", FEATURES]);
     run(command.env("RUSTDOCFLAGS", "-D warnings"))?;
     passed("")
 }

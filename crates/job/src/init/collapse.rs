@@ -8,11 +8,11 @@ use firsttouch_memory::Region;
 use firsttouch_pool::Pool;
 
 use crate::init::longest_chunk;
+use crate::job::Job;
 use crate::job::sites::Sites;
-use crate::job::{Job, Stopped};
 use crate::plan::Grain;
 use crate::schedule::Cut;
-use crate::{JobError, Location};
+use crate::{JobError, Location, RunError};
 
 /// Puts the pages of a region that was touched before into transparent huge pages, copying them.
 ///
@@ -83,24 +83,18 @@ impl<'r> PageCollapse<'r> {
     pub fn run(self, pool: &Pool) -> Result<CollapseReport, JobError> {
         let Self { region, job } = self;
         let bytes = region.len();
-        let helpers = Sites::of(pool).helpers();
-        let longest = longest_chunk(&job, bytes, region.page_bytes(), helpers);
+        let longest = longest_chunk(&job, bytes, region.page_bytes(), &Sites::of(pool));
         let cut = Cut { grain: Grain::AtMost(longest), ..Cut::KERNEL };
         let (parts, huge) = (region.parts(), AtomicUsize::new(0));
-        let ran = job.cut(cut).try_run(
-            pool,
-            || (),
-            |(), chunk| {
-                // SAFETY: [disjoint] the job hands out each byte once.
-                let mut part = unsafe { parts.part(chunk.range()) };
-                // Relaxed: it is read when all threads are joined.
-                part.collapse().map(|bytes| huge.fetch_add(bytes, Ordering::Relaxed)).map(drop)
-            },
-            drop,
-        );
+        let ran = job.cut(cut).try_run(pool, |chunk| {
+            // SAFETY: [disjoint] the job hands out each byte once.
+            let mut part = unsafe { parts.part(chunk.range()) };
+            // Relaxed: it is read when all threads are joined.
+            part.collapse().map(|bytes| huge.fetch_add(bytes, Ordering::Relaxed)).map(drop)
+        });
         let ran = ran.map_err(|stopped| match stopped {
-            Stopped::Job(error) => *error,
-            Stopped::Chunk(source) => JobError::Collapse(source),
+            RunError::Job(error) => error,
+            RunError::Chunk(failed) => JobError::Collapse(failed.error),
         })?;
         let (huge, threads, elapsed) = (huge.into_inner(), ran.threads, ran.elapsed);
         Ok(CollapseReport { bytes, huge, threads, elapsed })

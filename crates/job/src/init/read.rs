@@ -9,11 +9,12 @@ use firsttouch_pool::Pool;
 use crate::init::follow::{Follow, Following};
 use crate::init::placement::{Binding, Placement, lay_out};
 use crate::init::{MIN_CHUNK, longest_chunk};
+use crate::job::Job;
+use crate::job::body::{Body, NoUndo, Whole};
 use crate::job::sites::Sites;
-use crate::job::{Job, Stopped};
 use crate::plan::Grain;
 use crate::schedule::Cut;
-use crate::{JobError, JobReport, Steal};
+use crate::{Chunk, JobError, JobReport, RunError, Steal};
 
 /// Reads a file's pages: each is read and mapped by a thread near the node where the placement puts it.
 ///
@@ -90,14 +91,11 @@ impl<'v> PageRead<'v> {
         let layout = lay_out(&placement, len, page_bytes, &sites, job.most_per_node())?;
         let follow = (sites.usable().len() > 1).then(|| Follow::new(Binding::Preferred));
         let read = AtomicUsize::new(0);
-        let longest = longest_chunk(&job, len, page_bytes, sites.helpers());
+        let longest = longest_chunk(&job, len, page_bytes, &sites);
         let cut = Cut { grain: Grain::AtMost(longest), ..Cut::KERNEL };
-        let ran = job.cut(cut).try_run_shares(
-            pool,
-            &sites,
-            &layout.shares,
-            Following::default,
-            |own, chunk| {
+        let body = Body {
+            state: Following::default,
+            chunk: |own: &mut Following, chunk: &Chunk| {
                 let node = chunk.node;
                 for range in layout.bytes(node, chunk.range()) {
                     let placed = match (&follow, node) {
@@ -111,11 +109,15 @@ impl<'v> PageRead<'v> {
                 }
                 Ok::<(), (_, _, MemoryError)>(())
             },
-            drop,
-        );
+            done: drop,
+            undo: NoUndo,
+            calls: Whole,
+        };
+        let ran = job.cut(cut).run_shares(pool, &sites, &layout.shares, &body);
         ran.map_err(|stopped| match stopped {
-            Stopped::Job(error) => *error,
-            Stopped::Chunk((node, range, source)) => {
+            RunError::Job(error) => error,
+            RunError::Chunk(failed) => {
+                let (node, range, source) = failed.error;
                 let found = view.residency(0..len).ok();
                 let placed = found.map(|found| {
                     let pages = node.map_or(found.present(), |node| found.pages_on(node));

@@ -10,8 +10,10 @@ use firsttouch_topology::{NodeId, Topology};
 use crate::init::placement::Layout;
 use crate::init::report::InitPages;
 use crate::init::touch::Record;
+use crate::job::Job;
+use crate::job::body::{Body, NoUndo, Whole};
 use crate::job::sites::is_cpu_local;
-use crate::job::{Job, Stopped};
+use crate::{Chunk, RunError};
 
 /// The most bytes that one thread asks about at a time, so that long records are shared.
 const PIECE: usize = 64 << 20;
@@ -81,29 +83,30 @@ pub(crate) fn read_back(
     if let Some(threads) = max_threads {
         job = job.max_threads(threads);
     }
-    let ran = job.try_run(
-        pool,
-        Counts::default,
-        |counts, chunk| {
+    let body = Body {
+        state: Counts::default,
+        chunk: |counts: &mut Counts, chunk: &Chunk| {
             for record in &pieces[chunk.range()] {
                 let residency = parts.residency(record.range.clone())?;
                 counts.count(record, &residency, topology);
             }
             Ok::<(), MemoryError>(())
         },
-        |counts| total.lock().unwrap_or_else(PoisonError::into_inner).add(&counts),
-    );
-    match ran {
+        done: |counts| total.lock().unwrap_or_else(PoisonError::into_inner).add(&counts),
+        undo: NoUndo,
+        calls: Whole,
+    };
+    match job.run_body(pool, &body) {
         Ok(_) => {}
-        Err(Stopped::Chunk(error)) if error.is_refused() => {
-            tracing::debug!(%error, "where the pages lie cannot be read back");
+        Err(RunError::Chunk(failed)) if failed.error.is_refused() => {
+            tracing::debug!(error = %failed.error, "where the pages lie cannot be read back");
             return None;
         }
-        Err(Stopped::Chunk(error)) => {
-            tracing::warn!(%error, "where the pages lie cannot be read back");
+        Err(RunError::Chunk(failed)) => {
+            tracing::warn!(error = %failed.error, "where the pages lie cannot be read back");
             return None;
         }
-        Err(Stopped::Job(error)) => {
+        Err(RunError::Job(error)) => {
             tracing::warn!(%error, "where the pages lie cannot be read back");
             return None;
         }

@@ -284,8 +284,15 @@ fn a_thread_follows_the_node_of_its_chunks_and_gets_its_own_policy_back() -> Res
         let mut own = touch.begin();
         let cpu = firsttouch_topology::affinity::current_cpu();
         let cpu_node = None;
-        let chunk =
-            crate::Chunk { start: 0, end: 1 << 16, node: Some(node), cpu, cpu_node, local: true };
+        let chunk = crate::Chunk {
+            piece: None,
+            start: 0,
+            end: 1 << 16,
+            node: Some(node),
+            cpu,
+            cpu_node,
+            local: true,
+        };
         touch.chunk(&mut own, &chunk, &|_, _| ()).map_err(|error| format!("{error:?}"))?;
         if touch.policy() == PolicyUse::Thread {
             assert_eq!(ThreadPolicy::current()?, policies::policy_for(node, binding));

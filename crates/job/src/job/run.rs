@@ -4,6 +4,7 @@
 //! a loop adds nothing.
 
 use std::ops::Range;
+use std::sync::OnceLock;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
@@ -28,6 +29,8 @@ pub(crate) struct Running<'a> {
     seating: Seating,
     /// For each site, how many of its helpers have come: the next one's seat.
     came: Vec<Counter>,
+    /// The most helpers that are asked for; set before they are.
+    most_helpers: OnceLock<usize>,
 }
 
 impl<'a> Running<'a> {
@@ -42,7 +45,7 @@ impl<'a> Running<'a> {
             sites.counter(Some(site).filter(|_| !seats.is_empty()))
         };
         let came = seating.seats.iter().enumerate().map(came).collect();
-        Self { steal, sites, demands, work, seating, came }
+        Self { steal, sites, demands, work, seating, came, most_helpers: OnceLock::new() }
     }
 
     /// The shares.
@@ -53,6 +56,36 @@ impl<'a> Running<'a> {
     /// Threads that are to take part.
     pub(crate) fn threads(&self) -> usize {
         self.seating.total()
+    }
+
+    /// Whether no helper is asked for.
+    pub(crate) fn is_caller_alone(&self) -> bool {
+        self.seating.is_caller_alone()
+    }
+
+    /// Helpers that are to take part.
+    pub(crate) fn helpers(&self) -> usize {
+        self.seating.seats.iter().map(Vec::len).sum()
+    }
+
+    /// Nodes of which a helper must come.
+    pub(crate) fn required(&self) -> usize {
+        self.seating.required.iter().filter(|&&required| required).count()
+    }
+
+    /// Whether a helper of the node must come.
+    pub(crate) fn requires(&self, node: NodeId) -> bool {
+        self.sites.index_of(node).is_some_and(|site| self.seating.required[site])
+    }
+
+    /// Has no more helpers asked for than this, but for those that must come; once, before [`run`](Self::run).
+    pub(crate) fn limit_helpers(&self, most: usize) {
+        let _ = self.most_helpers.set(most);
+    }
+
+    /// The site whose helpers begin with a share.
+    pub(crate) fn writers(&self, share: usize) -> Option<usize> {
+        self.demands[share].serving.first().copied().filter(|_| !self.seating.is_caller_alone())
     }
 
     /// Has no thread take another chunk.
@@ -98,7 +131,7 @@ impl<'a> Running<'a> {
         let mut caller = self.caller(pool.current_helper().map_or(0, |helper| helper.index));
         if self.work.is_empty() {
             // Nothing to run, and nobody to ask.
-        } else if self.seating.is_caller_alone() {
+        } else if self.is_caller_alone() {
             work(&mut caller);
         } else {
             help.run(
@@ -119,6 +152,31 @@ impl<'a> Running<'a> {
         }
     }
 
+    /// Calls `work` on the caller alone, with its way through the shares; chunks may be left.
+    pub(crate) fn run_alone(&self, pool: &Pool, work: impl Fn(&mut Thread<'_>)) {
+        let close = OnUnwind(|| self.close());
+        work(&mut self.caller(pool.current_helper().map_or(0, |helper| helper.index)));
+        close.forget();
+    }
+
+    /// How many helpers of a site are asked for, or brought along.
+    ///
+    /// Where there are fewer than seats, each site has its part of them.
+    fn asked(&self, site: usize) -> usize {
+        let seats = self.seating.seats[site].len();
+        let Some(&most) = self.most_helpers.get() else { return seats };
+        let all = self.helpers();
+        if most >= all {
+            return seats;
+        }
+        let must = |site: usize| usize::from(self.seating.required[site]);
+        let others = |site: usize| self.seating.seats[site].len() - must(site);
+        let before: usize = (0..site).map(others).sum();
+        let (all, most) = (all - self.required(), most.saturating_sub(self.required()));
+        let up_to = |seats: usize| (seats as u128 * most as u128 / all.max(1) as u128) as usize;
+        must(site) + up_to(before + others(site)) - up_to(before)
+    }
+
     /// The helpers that the caller asks for.
     ///
     /// A helper that must come invites the others of its node itself. The
@@ -131,11 +189,11 @@ impl<'a> Running<'a> {
             team = team.keep_caller_on(node);
         }
         for (site, node) in self.sites.nodes().enumerate() {
-            let seats = self.seating.seats[site].len();
+            let asked = self.asked(site);
             if self.seating.required[site] {
                 team = team.require(node, 1);
-            } else if seats > 0 {
-                team = team.invite(node, seats);
+            } else if asked > 0 {
+                team = team.invite(node, asked);
             }
         }
         team
@@ -144,7 +202,7 @@ impl<'a> Running<'a> {
     /// The helpers that a helper brings along: the others that have seats on its node, where it is one that must come.
     fn neighbours(&self, helper: &Helper) -> Option<Team> {
         let site = self.sites.index_of(helper.node)?;
-        let others = self.seating.seats[site].len().checked_sub(1)?;
+        let others = self.asked(site).checked_sub(1)?;
         let leads = self.seating.required[site] && others > 0;
         leads.then(|| Team::new().invite(helper.node, others))
     }
@@ -264,6 +322,11 @@ impl<'r> Thread<'r> {
             seat: Seat::of(number),
             pause: Pause::default(),
         }
+    }
+
+    /// Whether it is the thread that called.
+    pub(crate) fn is_caller(&self) -> bool {
+        self.is_caller
     }
 
     /// The node that the thread works for, as it was at the last look.

@@ -135,17 +135,17 @@ impl PartialOrd for Claim {
 /// than there are helpers. `helpers` are the helpers of each site.
 pub(crate) fn seat(
     shares: &[Demand],
-    helpers: &[usize],
+    helpers: impl Into<Vec<usize>>,
     caller: &Caller,
     limits: Limits,
 ) -> Seating {
     let is_restricted = limits.steal != Steal::Anywhere;
-    let mut free: Vec<usize> = helpers.to_vec();
-    let all_helpers: usize = helpers.iter().sum();
+    let mut free: Vec<usize> = helpers.into();
+    let all_helpers: usize = free.iter().sum();
     let mut seating = Seating {
         caller: None,
-        seats: vec![Vec::new(); helpers.len()],
-        required: vec![false; helpers.len()],
+        seats: vec![Vec::new(); free.len()],
+        required: vec![false; free.len()],
         threads: vec![0; shares.len()],
         adopted: vec![None; shares.len()],
         duty: vec![!is_restricted; shares.len()],

@@ -1,8 +1,9 @@
 //! Which nodes have helpers, and which of them serve which memory.
 
 use firsttouch_pool::Pool;
-use firsttouch_topology::{CpuId, NodeId, NodeSet, Topology, affinity};
+use firsttouch_topology::{CpuId, CpuSet, NodeId, NodeSet, Topology, affinity};
 
+use crate::CpuShare;
 use crate::job::counter::Counter;
 use crate::job::seats::{Caller, Demand};
 use crate::location::parts::Share;
@@ -38,6 +39,18 @@ impl<'p> Sites<'p> {
         let calling_helper = pool.current_helper().map(|helper| helper.node);
         let sites = Self::new(pool.topology(), sites, calling_helper, affinity::current_cpu());
         Self { pool: Some(pool), ..sites }
+    }
+
+    /// Looks at those of a pool's nodes that have CPUs of a mask, with a helper for each such CPU at the most.
+    pub(crate) fn within(pool: &'p Pool, mask: &CpuSet) -> Self {
+        let mut sites = Self::of(pool);
+        let topology = sites.topology;
+        sites.sites.retain_mut(|site| {
+            let cpus = topology.node(site.node).map(|node| node.cpus().intersection(mask).len());
+            site.helpers = site.helpers.min(cpus.unwrap_or(0));
+            site.helpers > 0
+        });
+        sites
     }
 
     /// Puts together what [`of`](Self::of) finds out.
@@ -84,14 +97,18 @@ impl<'p> Sites<'p> {
         several.then(|| self.topology.node_of_cpu(self.cpu))?
     }
 
-    /// All helpers; the caller counts as one where there are none.
-    pub(crate) fn helpers(&self) -> usize {
-        self.sites.iter().map(|site| site.helpers).sum::<usize>().max(1)
-    }
-
     /// The helpers of each site.
     pub(crate) fn helper_counts(&self) -> Vec<usize> {
-        self.sites.iter().map(|site| site.helpers).collect()
+        self.helpers_for(None)
+    }
+
+    /// The helpers of each site, or those that a share of its CPUs is enough for.
+    pub(crate) fn helpers_for(&self, share: Option<CpuShare>) -> Vec<usize> {
+        let count = |site: &Site| {
+            let cpus = self.topology.node(site.node).map_or(0, |node| node.cpus().len());
+            share.map_or(site.helpers, |share| share.of(cpus).min(site.helpers))
+        };
+        self.sites.iter().map(count).collect()
     }
 
     /// The nodes that have helpers.

@@ -13,6 +13,7 @@ use crate::{JobReport, NodeReport};
 /// What one thread did for one share.
 #[derive(Clone, Copy, Debug, Default)]
 struct Tally {
+    units: usize,
     chunks: usize,
     local: usize,
     threads: usize,
@@ -22,6 +23,7 @@ struct Tally {
 
 impl Tally {
     fn add(&mut self, other: &Self) {
+        self.units += other.units;
         self.chunks += other.chunks;
         self.local += other.local;
         self.threads += other.threads;
@@ -43,8 +45,9 @@ impl ThreadTallies {
     }
 
     /// Counts a chunk that is done.
-    pub(crate) fn count(&mut self, share: usize, local: bool, end: Duration) {
+    pub(crate) fn count(&mut self, share: usize, units: usize, local: bool, end: Duration) {
         let tally = &mut self.shares[share];
+        tally.units += units;
         tally.chunks += 1;
         tally.local += usize::from(local);
         tally.threads = 1;
@@ -86,11 +89,14 @@ struct Sums {
 
 impl Tallies {
     /// Adds what one thread did.
-    pub(crate) fn add(&self, thread: &ThreadTallies) {
+    pub(crate) fn add(&self, mut thread: ThreadTallies) {
         let mut all = lock(&self.0);
-        all.shares.resize(thread.shares.len(), Tally::default());
         all.moved_helpers += usize::from(thread.moved);
         all.threads += usize::from(thread.shares.iter().any(|tally| tally.chunks > 0));
+        if all.shares.is_empty() {
+            // The first one's are kept as they are.
+            std::mem::swap(&mut all.shares, &mut thread.shares);
+        }
         for (sum, own) in all.shares.iter_mut().zip(&thread.shares) {
             sum.add(own);
         }
@@ -98,10 +104,13 @@ impl Tallies {
 
     /// The report of a job that began at `started` and is done.
     pub(crate) fn report(&self, running: &Running<'_>, started: Instant) -> JobReport {
-        let all = lock(&self.0);
+        let mut all = lock(&self.0);
+        // A job that was stopped before any thread began has no tally.
+        all.shares.resize(running.work().len(), Tally::default());
         let rows = running.work().iter().zip(&all.shares).map(|(work, tally)| NodeReport {
             node: work.node,
             size: work.size,
+            completed: tally.units,
             chunks: tally.chunks,
             local_chunks: tally.local,
             threads: tally.threads,
@@ -110,10 +119,12 @@ impl Tallies {
         let nodes: Vec<NodeReport> = rows.collect();
         JobReport {
             size: nodes.iter().map(|row| row.size).sum(),
+            completed: nodes.iter().map(|row| row.completed).sum(),
             chunks: nodes.iter().map(|row| row.chunks).sum(),
             local_chunks: nodes.iter().map(|row| row.local_chunks).sum(),
             threads: all.threads,
             moved_helpers: all.moved_helpers,
+            priority: None,
             elapsed: started.elapsed(),
             nodes,
         }

@@ -10,7 +10,10 @@ use std::time::Duration;
 use firsttouch_topology::{CpuId, Topology, affinity};
 
 use super::*;
+use crate::job::body::{Body, NoUndo, Whole};
 use crate::testing::{four_nodes, node, two_nodes, with_memory_only_node};
+use crate::{Chunk, JobError, JobReport, PlanError, RunError};
+use firsttouch_pool::Pool;
 
 type Result = std::result::Result<(), Box<dyn Error>>;
 
@@ -302,15 +305,20 @@ fn a_panic_reaches_the_caller_and_stops_the_others() -> Result {
 fn the_first_error_stops_the_job_and_states_are_finished() -> Result {
     let pool = Pool::new()?;
     let (made, finished) = (AtomicUsize::new(0), AtomicUsize::new(0));
-    let ran = Job::new(0, 1000).try_run(
-        &pool,
-        || made.fetch_add(1, Ordering::Relaxed),
-        |_, chunk| if chunk.start == 0 { Err("the first chunk fails") } else { Ok(()) },
-        |_| {
+    let body = Body {
+        state: || made.fetch_add(1, Ordering::Relaxed),
+        chunk: |_: &mut usize, chunk: &Chunk| match chunk.start {
+            0 => Err("the first chunk fails"),
+            _ => Ok(()),
+        },
+        done: |_| {
             finished.fetch_add(1, Ordering::Relaxed);
         },
-    );
-    assert!(matches!(ran, Err(Stopped::Chunk("the first chunk fails"))));
+        undo: NoUndo,
+        calls: Whole,
+    };
+    let ran = Job::new(0, 1000).run_body(&pool, &body);
+    assert!(matches!(ran, Err(RunError::Chunk(failed)) if failed.error == "the first chunk fails"));
     assert_eq!(made.into_inner(), finished.into_inner());
     Ok(())
 }

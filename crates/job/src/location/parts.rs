@@ -51,11 +51,18 @@ pub(crate) fn check(
     parts: &[(NodeId, Range<usize>)],
     topology: &Topology,
 ) -> Result<(), JobError> {
-    if let Some(&(node, _)) = parts.iter().find(|(node, _)| topology.node(*node).is_none()) {
-        let known = topology.nodes().iter().map(|node| node.id()).collect();
-        return Err(JobError::UnknownNode { node, known });
-    }
+    check_nodes(parts.iter().map(|&(node, _)| node), topology)?;
     cover(range, parts)
+}
+
+/// Checks that the machine has these nodes.
+pub(crate) fn check_nodes(
+    mut nodes: impl Iterator<Item = NodeId>,
+    topology: &Topology,
+) -> Result<(), JobError> {
+    let Some(node) = nodes.find(|&node| topology.node(node).is_none()) else { return Ok(()) };
+    let known = topology.nodes().iter().map(|node| node.id()).collect();
+    Err(JobError::UnknownNode { node, known })
 }
 
 /// Checks that the parts cover the range, each unit once.

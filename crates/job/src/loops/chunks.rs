@@ -136,7 +136,7 @@ pub(crate) fn run_shares(
     shares: &[Share],
     body: impl Fn(&mut ThreadChunks<'_, '_>) + Sync,
 ) -> Result<(), JobError> {
-    let running = options.ready(sites, shares)?;
+    let running = options.ready(sites, shares, false)?;
     running.run(pool, help, |thread| {
         thread.look();
         body(&mut ThreadChunks::Located(thread));
@@ -158,7 +158,8 @@ fn run_anywhere(
     let helpers = pool.helpers().len();
     let calling = pool.current_helper();
     // A caller from outside can be one more.
-    let most = options.threads(helpers).min(helpers + usize::from(calling.is_none()));
+    let most =
+        options.threads(helpers, pool.topology()).min(helpers + usize::from(calling.is_none()));
     let plan = options.plan(range, most)?;
     let threads = plan.threads();
     if threads <= 1 {

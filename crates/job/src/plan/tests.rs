@@ -187,6 +187,14 @@ fn u8_every_grain_covers_in_order_aligned_balanced_and_within_its_bound() {
                     let fewest = if size == 0 { 0 } else { units.div_ceil(longest) };
                     assert_eq!(plan.chunks(), fewest);
 
+                    let plan = by_grain(start, size, align, Grain::BalancedUpTo(number), 9);
+                    check_cut(&plan, start, size, align, 1);
+                    let longest = (number / align).max(1);
+                    assert!(plan.iter().all(|chunk| unit(&chunk) <= longest), "{plan:?}");
+                    let balanced = by_grain(start, size, align, Grain::Balanced, 9);
+                    let fewest = if size == 0 { 0 } else { units.div_ceil(longest) };
+                    assert_eq!(plan.chunks(), balanced.chunks().max(fewest));
+
                     let plan = by_grain(start, size, align, Grain::AtLeast(number), 9);
                     check_cut(&plan, start, size, align, number.div_ceil(align));
 
@@ -248,7 +256,12 @@ fn grains_near_the_maximum_neither_wrap_nor_panic() {
     let most = u64::MAX;
     for align in [1, 3, 1 << 40, most] {
         for length in [1 << 40, most / 2, most] {
-            for grain in [Grain::AtMost(length), Grain::AtLeast(length), Grain::PerThread] {
+            for grain in [
+                Grain::AtMost(length),
+                Grain::AtLeast(length),
+                Grain::BalancedUpTo(length),
+                Grain::PerThread,
+            ] {
                 for (start, size) in [(0, most), (1, most - 1), (most - 9, 9), (most, 0)] {
                     let plan = by_grain(start, size, align, grain, 5);
                     let first = plan.chunk(0).map_or(start, |chunk| chunk.start);
@@ -263,7 +276,7 @@ fn grains_near_the_maximum_neither_wrap_nor_panic() {
 
 #[test]
 fn a_grain_of_no_units_is_an_error() {
-    for grain in [Grain::AtMost(0), Grain::AtLeast(0)] {
+    for grain in [Grain::AtMost(0), Grain::AtLeast(0), Grain::BalancedUpTo(0)] {
         let plan = Plan::builder(0_u64, 9).grain(grain).build();
         assert_eq!(plan, Err(PlanError::ZeroChunk));
     }

@@ -5,6 +5,7 @@
 //! weakenings that these models were seen to catch.
 
 mod completion;
+mod event_count;
 mod origin;
 mod pool;
 mod post;

@@ -5,6 +5,7 @@ use std::fs::File;
 use firsttouch_memory::{FileView, MemoryError, OptionalCall, simulate_missing};
 
 use super::*;
+use crate::job::sites::Sites;
 
 /// A file of so many bytes without a name, in a directory; `None` where there is no such directory.
 fn file_in(directory: &str, len: u64) -> Option<File> {
@@ -89,13 +90,17 @@ fn chunks_are_short_and_small_regions_are_the_callers_alone() -> Result {
     for len in [8 << 20, 256 << 20] {
         let mut region = Region::builder(len).build()?;
         let init = PageInit::new(&mut region);
-        let longest = longest_chunk(&init.job, len, 4096, pool.helpers().len());
+        let longest = longest_chunk(&init.job, len, 4096, &Sites::of(&pool));
         assert!(longest <= MOST_CHUNK && longest >= MIN_CHUNK.min(len));
         assert!(longest * CHUNKS_PER_THREAD * pool.helpers().len() <= len || longest == MIN_CHUNK);
     }
     let mut region = region(1 << 20, PageSize::Base);
     let job = PageInit::new(&mut region).min_chunk(1).job;
-    assert_eq!(longest_chunk(&job, 64 << 20, 1 << 30, 2), 1 << 30, "a page is one thread's");
+    assert_eq!(
+        longest_chunk(&job, 64 << 20, 1 << 30, &Sites::of(&pool)),
+        1 << 30,
+        "a page is one thread's"
+    );
     Ok(())
 }
 

@@ -28,7 +28,7 @@ fn a_caller_near_to_a_share_may_run_it_where_near_threads_may() {
     // The caller's own node has nothing: it may help its neighbour, and nobody farther away.
     let shares = [demand(100, 9, 1, 4), demand(200, 9, 3, 4)];
     let caller = outside(0, &shares);
-    let seated = |steal| seat(&shares, &[4; 4], &caller, limits(16, 99, steal));
+    let seated = |steal| seat(&shares, [4; 4], &caller, limits(16, 99, steal));
     let near = seated(Steal::Near);
     assert_eq!((near.caller, near.duty), (Some(0), vec![true, false]));
     assert_eq!(near.required, [false, false, false, true]);
@@ -41,7 +41,7 @@ fn a_caller_near_to_a_share_may_run_it_where_near_threads_may() {
 fn threads_follow_the_work() {
     let shares = [demand(300, 99, 0, 2), demand(100, 99, 1, 2)];
     let caller = outside(0, &shares);
-    let seating = seat(&shares, &[8, 8], &caller, limits(8, 99, Steal::Node));
+    let seating = seat(&shares, [8, 8], &caller, limits(8, 99, Steal::Node));
     assert_eq!(seating.threads, [6, 2]);
     assert_eq!(seating.seats, [vec![0; 5], vec![1; 2]]);
     assert_eq!(seating.caller, Some(0));
@@ -51,9 +51,9 @@ fn threads_follow_the_work() {
 fn the_caller_stands_in_for_a_helper_of_its_node() {
     let shares = [demand(100, 99, 0, 2), demand(100, 99, 1, 2)];
     let caller = outside(0, &shares);
-    let seating = seat(&shares, &[4, 4], &caller, limits(8, 99, Steal::Node));
+    let seating = seat(&shares, [4, 4], &caller, limits(8, 99, Steal::Node));
     assert_eq!((seating.seats[0].len(), seating.seats[1].len()), (3, 4));
-    let more = seat(&shares, &[4, 4], &caller, limits(9, 99, Steal::Node));
+    let more = seat(&shares, [4, 4], &caller, limits(9, 99, Steal::Node));
     assert_eq!((more.seats[0].len(), more.seats[1].len()), (4, 4), "it comes on top when asked");
 }
 
@@ -61,9 +61,9 @@ fn the_caller_stands_in_for_a_helper_of_its_node() {
 fn a_helper_that_calls_is_not_invited_to_its_own_job() {
     let shares = [demand(100, 99, 0, 1)];
     let caller = Caller { is_helper: true, ..outside(0, &shares) };
-    let seating = seat(&shares, &[4], &caller, limits(99, 99, Steal::Anywhere));
+    let seating = seat(&shares, [4], &caller, limits(99, 99, Steal::Anywhere));
     assert_eq!(seating.seats[0].len(), 3);
-    let alone = seat(&shares, &[1], &caller, limits(99, 99, Steal::Node));
+    let alone = seat(&shares, [1], &caller, limits(99, 99, Steal::Node));
     assert!(alone.is_caller_alone() && alone.duty[0]);
 }
 
@@ -71,10 +71,10 @@ fn a_helper_that_calls_is_not_invited_to_its_own_job() {
 fn without_stealing_each_part_has_a_thread_that_must_come() {
     let shares: Vec<_> = (0..4).map(|site| demand(100, 99, site, 4)).collect();
     let caller = outside(2, &shares);
-    let seating = seat(&shares, &[4; 4], &caller, limits(16, 99, Steal::Node));
+    let seating = seat(&shares, [4; 4], &caller, limits(16, 99, Steal::Node));
     assert_eq!(seating.required, [true, true, false, true]);
     assert_eq!(seating.duty, [false, false, true, false]);
-    let stealing = seat(&shares, &[4; 4], &caller, limits(16, 99, Steal::Anywhere));
+    let stealing = seat(&shares, [4; 4], &caller, limits(16, 99, Steal::Anywhere));
     assert_eq!(stealing.required, [false; 4], "the caller never waits for one to start");
     assert_eq!(stealing.duty, [true; 4]);
 }
@@ -84,9 +84,9 @@ fn without_stealing_a_part_of_any_size_has_its_own_nodes_thread() {
     // Worth one thread in all, but the second part is not the caller's.
     let shares = [demand(1, 1, 0, 2), demand(1, 1, 1, 2)];
     let caller = outside(0, &shares);
-    let seating = seat(&shares, &[4, 4], &caller, limits(8, 1, Steal::Node));
+    let seating = seat(&shares, [4, 4], &caller, limits(8, 1, Steal::Node));
     assert_eq!(seating.seats, [vec![], vec![1]]);
-    let stealing = seat(&shares, &[4, 4], &caller, limits(8, 1, Steal::Anywhere));
+    let stealing = seat(&shares, [4, 4], &caller, limits(8, 1, Steal::Anywhere));
     assert!(stealing.is_caller_alone(), "with stealing it is a plain call");
 }
 
@@ -94,11 +94,11 @@ fn without_stealing_a_part_of_any_size_has_its_own_nodes_thread() {
 fn fewer_threads_than_parts_leave_parts_to_the_nearest_thread() {
     let shares: Vec<_> = (0..4).map(|site| demand(100 + site, 99, site, 4)).collect();
     let caller = outside(0, &shares);
-    let alone = seat(&shares, &[4; 4], &caller, limits(1, 99, Steal::Node));
+    let alone = seat(&shares, [4; 4], &caller, limits(1, 99, Steal::Node));
     assert!(alone.is_caller_alone());
     assert_eq!(alone.duty, [true; 4]);
     // The caller and one helper, for the largest part that has no thread.
-    let two = seat(&shares, &[4; 4], &caller, limits(2, 99, Steal::Node));
+    let two = seat(&shares, [4; 4], &caller, limits(2, 99, Steal::Node));
     assert_eq!(two.seats, [vec![], vec![], vec![], vec![3]]);
     let (caller, last) = (Some(Adopter::Caller), Some(Adopter::Site(3)));
     assert_eq!(two.adopted, [None, caller, last, None]);
@@ -110,10 +110,10 @@ fn fewer_threads_than_parts_leave_parts_to_the_nearest_thread() {
 fn a_caller_far_from_all_parts_takes_none_unless_it_may_steal() {
     let shares = [demand(100, 99, 1, 3)];
     let caller = outside(0, &shares);
-    let never = seat(&shares, &[4; 3], &caller, limits(2, 99, Steal::Node));
+    let never = seat(&shares, [4; 3], &caller, limits(2, 99, Steal::Node));
     assert_eq!((never.caller, never.total()), (None, 2));
     assert_eq!((never.required[1], never.duty[0]), (true, false));
-    let stealing = seat(&shares, &[4; 3], &caller, limits(2, 99, Steal::Anywhere));
+    let stealing = seat(&shares, [4; 3], &caller, limits(2, 99, Steal::Anywhere));
     assert_eq!((stealing.caller, stealing.total()), (Some(0), 2));
 }
 
@@ -122,7 +122,7 @@ fn a_cap_per_node_counts_the_caller() {
     let shares = [demand(100, 99, 0, 2), demand(100, 99, 1, 2)];
     let caller = outside(0, &shares);
     let capped = Limits { per_site: 2, ..limits(8, 99, Steal::Node) };
-    let seating = seat(&shares, &[4, 4], &caller, capped);
+    let seating = seat(&shares, [4, 4], &caller, capped);
     assert_eq!((seating.seats[0].len(), seating.seats[1].len()), (1, 2));
 }
 
@@ -132,7 +132,7 @@ fn a_job_worth_few_threads_keeps_to_the_nearest_helpers() {
     (share.serving, share.nearest, share.in_order) = (vec![1, 0, 2], vec![1, 0, 2], true);
     let shares = [share];
     let caller = outside(1, &shares);
-    let seating = seat(&shares, &[4; 3], &caller, limits(12, 3, Steal::Anywhere));
+    let seating = seat(&shares, [4; 3], &caller, limits(12, 3, Steal::Anywhere));
     assert_eq!(seating.seats, [vec![], vec![0, 0], vec![]]);
 }
 
@@ -146,7 +146,7 @@ fn one_helper_node_serves_several_parts_in_turn() {
         near: vec![false; 2],
         nearest: vec![0, 1],
     };
-    let seating = seat(&shares, &[4], &caller, limits(4, 99, Steal::Node));
+    let seating = seat(&shares, [4], &caller, limits(4, 99, Steal::Node));
     assert_eq!(seating.threads, [1, 3]);
     assert_eq!(seating.required, [true], "one that comes does both");
 }
@@ -212,7 +212,7 @@ proptest! {
     #[test]
     fn every_share_has_a_thread_that_comes_and_no_limit_is_passed(scene in scene()) {
         let Scene { shares, helpers, caller, limits } = scene;
-        let seating = seat(&shares, &helpers, &caller, limits);
+        let seating = seat(&shares, helpers.clone(), &caller, limits);
 
         prop_assert!(seating.total() <= limits.threads);
         let seated: usize = seating.seats.iter().map(Vec::len).sum();

@@ -1,0 +1,182 @@
+//! Limits that jobs share.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
+use std::thread;
+
+use firsttouch_job::{CancelToken, Job, JobError, JobLimits, Location, Steal};
+
+use crate::{Ranges, Result, keep_busy, n, parts, pool};
+
+#[test]
+fn jobs_of_many_threads_keep_to_the_limits_and_all_end() -> Result {
+    let pool = pool(2, 3);
+    let limits = JobLimits::builder().max_jobs(n(2)).max_helpers(n(3)).build();
+    let (units, helping) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    thread::scope(|scope| {
+        for thread in 0..6 {
+            let (pool, limits, units, helping) = (&pool, &limits, &units, &helping);
+            scope.spawn(move || {
+                for round in 0..30 {
+                    let location = [Location::Anywhere, Location::Spread, parts(60, 2)];
+                    let steal = [Steal::Anywhere, Steal::Node][(thread + round) % 2];
+                    let job = Job::new(0, 60).location(location[round % 3].clone()).steal(steal);
+                    let ran = job.max_chunk(3).limits(limits).run(pool, |chunk| {
+                        assert!(limits.jobs() <= 2 && limits.helpers() <= 3, "{limits:?}");
+                        let is_helper = usize::from(pool.current_helper().is_some());
+                        assert!(helping.fetch_add(is_helper, Ordering::Relaxed) + is_helper <= 3);
+                        thread::yield_now();
+                        helping.fetch_sub(is_helper, Ordering::Relaxed);
+                        units.fetch_add(chunk.range().len(), Ordering::Relaxed);
+                    });
+                    assert_eq!(ran.expect("it runs").completed, 60);
+                }
+            });
+        }
+    });
+    assert_eq!(units.into_inner(), 6 * 30 * 60);
+    assert_eq!((limits.jobs(), limits.helpers(), limits.waiting()), (0, 0, 0));
+    Ok(())
+}
+
+/// Calls `while_held` while another job has the only turn.
+fn while_one_has_the_turn(limits: &JobLimits, while_held: impl FnOnce()) {
+    let pool = pool(1, 2);
+    let (begun, has_begun) = mpsc::channel();
+    let (end, ended) = mpsc::channel::<()>();
+    thread::scope(|scope| {
+        let (pool, ended) = (&pool, std::sync::Mutex::new(ended));
+        scope.spawn(move || {
+            Job::new(0, 2).max_chunk(1).max_threads(n(2)).limits(limits).run(pool, |chunk| {
+                if chunk.start == 0 {
+                    begun.send(()).expect("it is waited for");
+                    let _ = ended.lock().expect("no panic").recv();
+                }
+            })
+        });
+        has_begun.recv().expect("it begins");
+        while_held();
+        drop(end);
+    });
+}
+
+#[test]
+fn a_caller_whose_turn_has_not_come_works_alone_to_the_end() {
+    let limits = JobLimits::builder().max_jobs(n(1)).build();
+    let pool = pool(1, 2);
+    while_one_has_the_turn(&limits, || {
+        let caller = thread::current().id();
+        let ran = Job::new(0, 100).max_chunk(1).limits(&limits).run(&pool, |_| {
+            assert_eq!(thread::current().id(), caller);
+            assert_eq!((limits.jobs(), limits.waiting()), (1, 1));
+        });
+        assert_eq!(ran.expect("it runs").threads, 1);
+        assert_eq!((limits.jobs(), limits.waiting()), (1, 0), "it has left the queue");
+    });
+    assert_eq!(limits.jobs(), 0);
+}
+
+#[test]
+fn helpers_come_when_the_turn_does() {
+    let limits = JobLimits::builder().max_jobs(n(1)).build();
+    let pool = pool(1, 2);
+    let (first, has_first) = mpsc::channel();
+    thread::scope(|scope| {
+        let mut waits = None;
+        while_one_has_the_turn(&limits, || {
+            waits = Some(scope.spawn(|| {
+                let caller = thread::current().id();
+                let helped = AtomicUsize::new(0);
+                let job = Job::new(0, 1 << 30).max_chunk(1).limits(&limits);
+                let token = CancelToken::new();
+                let ended = job.max_threads(n(2)).cancel(&token).run(&pool, |_| {
+                    let _ = first.send(());
+                    if thread::current().id() != caller {
+                        helped.fetch_add(1, Ordering::Relaxed);
+                        // Else it would go on for minutes.
+                        token.cancel();
+                    }
+                });
+                assert!(matches!(ended, Err(JobError::Stopped(_))));
+                helped.into_inner()
+            }));
+            has_first.recv().expect("it works alone");
+        });
+        let helped = waits.expect("it was spawned").join().expect("no panic");
+        assert!(helped >= 1);
+    });
+}
+
+#[test]
+fn a_part_that_only_its_node_may_run_waits_for_its_turn_and_can_be_cancelled() {
+    let limits = JobLimits::builder().max_jobs(n(1)).build();
+    let pool = pool(2, 1);
+    while_one_has_the_turn(&limits, || {
+        let token = CancelToken::new();
+        let ran = Ranges::default();
+        let ended = thread::scope(|scope| {
+            scope.spawn(|| {
+                while limits.waiting() == 0 {
+                    thread::yield_now();
+                }
+                token.cancel();
+            });
+            let job = Job::new(0, 1000).location(parts(1000, 2)).steal(Steal::Node);
+            job.max_chunk(1).limits(&limits).cancel(&token).run(&pool, |chunk| ran.add(chunk))
+        });
+        let Err(JobError::Stopped(stopped)) = ended else { panic!("it waits: {ended:?}") };
+        assert_eq!(stopped.report.completed, ran.sorted().len());
+    });
+}
+
+#[test]
+fn limited_jobs_nest_and_run_in_helpers_without_waiting_for_each_other() -> Result {
+    let pool = pool(2, 2);
+    let limits = JobLimits::builder().max_jobs(n(1)).max_helpers(n(1)).build();
+    let units = AtomicUsize::new(0);
+    let job = || {
+        let job = Job::new(0, 12).location(parts(12, 2)).steal(Steal::Node);
+        job.max_chunk(1).limits(&limits)
+    };
+    for _ in 0..20 {
+        job().run(&pool, |_| {
+            // Stolen by helpers, which are inside of a limited job and do not know it.
+            let inner = || job().run(&pool, |_| _ = units.fetch_add(1, Ordering::Relaxed));
+            let (left, right) = pool.join(inner, inner);
+            assert!(left.is_ok() && right.is_ok());
+        })?;
+    }
+    assert_eq!(units.into_inner(), 20 * 12 * 2 * 12);
+    assert_eq!((limits.jobs(), limits.helpers(), limits.waiting()), (0, 0, 0));
+    Ok(())
+}
+
+#[test]
+fn a_panic_gives_the_turn_back() {
+    let pool = pool(1, 2);
+    let limits = JobLimits::builder().max_jobs(n(1)).build();
+    let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        Job::new(0, 10).limits(&limits).run(&pool, |_| panic!("on purpose"))
+    }));
+    assert!(ended.is_err());
+    assert_eq!((limits.jobs(), limits.helpers(), limits.waiting()), (0, 0, 0));
+}
+
+#[test]
+fn a_job_worth_one_thread_takes_no_turn() -> Result {
+    let pool = pool(1, 2);
+    let limits = JobLimits::builder().build();
+    let job = Job::new(0, 10).max_threads(n(1)).limits(&limits);
+    job.run(&pool, |_| assert_eq!(limits.jobs(), 0))?;
+    Ok(())
+}
+
+#[test]
+fn busy_helpers_hold_up_no_limited_job() -> Result {
+    let pool = pool(1, 2);
+    let busy = keep_busy(&pool);
+    let limits = JobLimits::builder().max_helpers(n(1)).build();
+    assert_eq!(Job::new(0, 100).limits(&limits).run(&pool, |_| ())?.threads, 1);
+    drop(busy);
+    Ok(())
+}
