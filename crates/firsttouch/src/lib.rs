@@ -76,6 +76,35 @@
 //! viewed ([`FileView`]), and [`PageCollapse`] puts pages that are there into
 //! huge ones.
 //!
+//! **Other operations on memory.** [`PageMigration`] moves a region's pages to
+//! another placement, [`PagePin`] keeps them in memory, [`PageRelease`] and
+//! [`ReleaseOnDrop`] give them back, and [`Replicate`] copies a slice to every
+//! node, each on the helpers of the nodes concerned. [`Locality`] finds out where
+//! the pages of any slice lie, so that a job's chunks run there.
+//!
+//! ```
+//! use firsttouch::{Locality, Loop, Pool, Replicate};
+//!
+//! let pool = Pool::new()?;
+//! let weights = Replicate::new(&[0.5, 0.25, 0.25]).run(&pool)?;
+//! let field: Vec<f64> = (0..1 << 20).map(f64::from).collect();
+//! let there = match Locality::of(&pool, &field) {
+//!     Ok(locality) => locality.location(),
+//!     // Some containers do not tell.
+//!     Err(error) if error.is_refused() => firsttouch::Location::Anywhere,
+//!     Err(error) => return Err(error.into()),
+//! };
+//! let sum = Loop::new().location(there).reduce(
+//!     &pool,
+//!     0..field.len(),
+//!     || 0.0,
+//!     |sum, range| sum + field[range].iter().sum::<f64>() * weights.local()[0],
+//!     |left, right| left + right,
+//! )?;
+//! assert_eq!(sum, 0.5 * 549_755_289_600.0);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! **Loops and reductions.** [`for_each_index`] and [`for_each_chunk`] run over a
 //! range, [`for_each_mut`] and [`for_each_chunk_mut`] over a slice, and
 //! [`reduce`] makes one value of a range; [`reduce_deterministic`] makes the
@@ -166,13 +195,16 @@ pub use firsttouch_topology as topology;
 
 pub use firsttouch_job::{
     Binding, CancelToken, Chunk, ChunkError, CollapseReport, CpuShare, InitPages, InitReport, Job,
-    JobError, JobHandle, JobLimits, JobReport, Location, Loop, NodeReport, PageCollapse, PageInit,
-    PageRead, Piece, Placement, Plan, PlanError, PolicyUse, Priority, PriorityReport, Progress,
-    ProgressSnapshot, RunError, Schedule, Stall, StopReason, Stopped, Stores, for_each_chunk,
-    for_each_chunk_mut, for_each_index, for_each_mut, reduce, reduce_deterministic,
+    JobError, JobHandle, JobLimits, JobReport, Locality, Locate, Location, Loop, MigrationReport,
+    NodeMigration, NodeReport, PageCollapse, PageInit, PageMigration, PagePin, PageRead,
+    PageRelease, Piece, PinReport, PinnedPages, Placement, Plan, PlanError, PolicyUse, Priority,
+    PriorityReport, Progress, ProgressSnapshot, ReleaseOnDrop, ReleaseReport, ReplicaPages,
+    Replicas, Replicate, ReplicationReport, RunError, Schedule, Stall, StopReason, Stopped, Stores,
+    for_each_chunk, for_each_chunk_mut, for_each_index, for_each_mut, reduce, reduce_deterministic,
 };
 pub use firsttouch_memory::{
-    FileView, HugePageSize, MemoryError, PageSize, Pod, Policy, Region, RegionBuilder, Residency,
+    FileView, HugePageSize, LockLimit, MemoryError, Migrated, PageSize, Pod, Policy, Region,
+    RegionBuilder, Residency,
 };
 pub use firsttouch_pool::{
     EventCount, Helper, HelperPer, Member, NoSuchNode, Pin, Pinned, Pool, PoolBuilder, PoolError,

@@ -158,6 +158,74 @@ pub enum JobError {
         #[source]
         source: Box<MemoryError>,
     },
+    /// A region's pages cannot be locked in memory, or unlocked; no page was touched.
+    #[error("the region's pages cannot be pinned")]
+    Lock(#[source] MemoryError),
+    /// Pages of a region that has some already could not be had; those that came stay.
+    #[error("bytes {range:?} cannot be populated")]
+    Populate {
+        /// The byte range in the region.
+        range: Range<usize>,
+        /// The kernel's answer.
+        #[source]
+        source: MemoryError,
+    },
+    /// A bound node has no room for all pages that were to move there; the rest of the job was not begun.
+    #[error(
+        "node {node} has no room: {there} bytes lie there, and {left} bytes that were to move \
+         there stay where they were; {moved} bytes had moved on all nodes; ask for less there, \
+         free some, or use Binding::Preferred, which leaves what does not fit"
+    )]
+    NodeFull {
+        /// The node.
+        node: NodeId,
+        /// Bytes that were tried and lie there now.
+        there: u64,
+        /// Bytes that were tried and did not fit.
+        left: u64,
+        /// Bytes that moved, to whichever node, before the job stopped.
+        moved: u64,
+    },
+    /// The kernel does not move pages, or none to this node; the rest of the job was not begun.
+    #[error("pages cannot be moved to node {node}; {moved} bytes had moved on all nodes")]
+    Migrate {
+        /// The node.
+        node: NodeId,
+        /// Bytes that moved, to whichever node, before the job stopped.
+        moved: u64,
+        /// The kernel's answer.
+        #[source]
+        source: Box<MemoryError>,
+    },
+    /// The memory of a replica cannot be had, or not be placed; no replica was made.
+    #[error("node {node} gets no copy, and so no other does")]
+    Replica {
+        /// The node.
+        node: NodeId,
+        /// The kernel's answer.
+        #[source]
+        source: Box<MemoryError>,
+    },
+    /// The kernel does not say where memory lies.
+    #[error("where the memory lies cannot be found out")]
+    Locate(#[source] MemoryError),
+}
+
+impl JobError {
+    /// Returns whether the error says that a system call is refused altogether, as containers do.
+    ///
+    /// A program can go on without what it asked for.
+    #[must_use]
+    pub fn is_refused(&self) -> bool {
+        match self {
+            Self::Lock(source)
+            | Self::Locate(source)
+            | Self::Policy { source, .. }
+            | Self::Populate { source, .. } => source.is_refused(),
+            Self::Migrate { source, .. } | Self::Replica { source, .. } => source.is_refused(),
+            _ => false,
+        }
+    }
 }
 
 fn free_words(free: Option<u64>) -> String {

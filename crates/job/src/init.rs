@@ -3,10 +3,10 @@
 mod collapse;
 mod elements;
 mod follow;
-mod free_memory;
+pub(crate) mod free_memory;
 mod interleave;
-mod placement;
-mod policies;
+pub(crate) mod placement;
+pub(crate) mod policies;
 mod read;
 mod read_back;
 mod report;

@@ -26,6 +26,12 @@
 //! and reads back from the kernel whether that came true. [`PageRead`] reads a
 //! file in the same way, and [`PageCollapse`] puts pages into huge ones.
 //!
+//! Regions have more jobs than that: [`PagePin`] keeps their pages in memory,
+//! [`PageMigration`] moves them to another placement, and [`PageRelease`] and
+//! [`ReleaseOnDrop`] give them back, each on the helpers of the nodes where the
+//! pages are. [`Replicate`] copies a slice to every node, and [`Locality`] finds
+//! out where the pages of any memory lie, so that a job's chunks run there.
+//!
 //! Nothing here calls the kernel: `firsttouch-memory` places, and
 //! `firsttouch-pool` runs. What the machine refuses is an error or, where the
 //! job can go on with less, an event and a field of the report.
@@ -54,10 +60,16 @@ mod error;
 mod init;
 mod integer;
 mod job;
+mod locality;
 mod location;
 mod loops;
+mod migrate;
 mod options;
+mod pages;
+mod pin;
 mod plan;
+mod release;
+mod replicate;
 mod report;
 mod schedule;
 mod sync;
@@ -80,11 +92,16 @@ pub use job::pieces::{Piece, Pieces};
 pub use job::priority::{Priority, PriorityReport};
 pub use job::progress::{NodeProgress, Progress, ProgressSnapshot, Stall};
 pub use job::{Job, UnitRange};
+pub use locality::{Locality, Locate};
 pub use location::Location;
 pub use loops::{
     Loop, for_each_chunk, for_each_chunk_mut, for_each_index, for_each_mut, reduce,
     reduce_deterministic,
 };
+pub use migrate::{MigrationReport, NodeMigration, PageMigration};
+pub use pin::{PagePin, PinReport, PinnedPages};
 pub use plan::{Chunks, LOAD_BALANCE_FACTOR, Plan, PlanBuilder, PlanError};
+pub use release::{PageRelease, ReleaseOnDrop, ReleaseReport};
+pub use replicate::{ReplicaPages, Replicas, Replicate, ReplicationReport};
 pub use report::{JobReport, NodeReport};
 pub use schedule::Schedule;

@@ -203,6 +203,24 @@ pub enum MemoryError {
         /// The kernel's number of the policy.
         mode: i32,
     },
+    /// The process may not lock so much memory.
+    ///
+    /// Nothing was locked. A process with CAP_IPC_LOCK has no limit.
+    #[error(
+        "{needed} bytes cannot be locked: the process may lock {limit} bytes in all \
+         (RLIMIT_MEMLOCK) and has locked {locked}; raise the limit (ulimit -l, LimitMEMLOCK= of \
+         systemd, memlock in /etc/security/limits.conf, --ulimit memlock= of container engines) \
+         to {} bytes or more, or run with CAP_IPC_LOCK, which lifts it",
+        .locked.saturating_add(*.needed)
+    )]
+    LockLimit {
+        /// Bytes to be locked.
+        needed: u64,
+        /// Bytes that the process has locked already, by whatever means (`VmLck`).
+        locked: u64,
+        /// Bytes that it may lock in all.
+        limit: u64,
+    },
     /// A system call is not to be had in this environment at all.
     ///
     /// Other calls still work; placement then follows first touch alone.
@@ -308,6 +326,11 @@ fn meaning(call: &str, errno: Option<i32>) -> &'static str {
             "the kernel ran out of memory for it, or the limit on mappings (vm.max_map_count) is \
              reached, as each range with a policy of its own is a mapping of its own"
         }
+        ("mlock2", Some(libc::ENOMEM)) => {
+            "the limit on mappings (vm.max_map_count) is reached, as a locked range is a mapping of \
+             its own"
+        }
+        ("move_pages", Some(libc::ENODEV)) => "the node is not online, or has no memory",
         (_, Some(libc::ENOMEM)) => "the kernel ran out of memory for it",
         (_, Some(libc::EAGAIN)) => "the kernel was short of a resource each time it was asked",
         (_, Some(libc::EINVAL)) => "the kernel rejects an argument of the call",

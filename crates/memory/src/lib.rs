@@ -28,12 +28,15 @@ compile_error!(
     "firsttouch needs Linux: it places memory and threads with Linux's NUMA system calls"
 );
 
+mod address_range;
 mod backing;
 mod builder;
 mod collapse;
 mod error;
 mod file_view;
+mod lock;
 mod mapping;
+mod migrate;
 mod page_size;
 mod parts;
 mod policy;
@@ -45,10 +48,13 @@ pub mod streaming;
 mod sys;
 mod thread_policy;
 
+pub use address_range::{AddressRange, NodeRun};
 pub use builder::RegionBuilder;
 pub use bytemuck::Pod;
 pub use error::MemoryError;
 pub use file_view::FileView;
+pub use lock::LockLimit;
+pub use migrate::Migrated;
 pub use page_size::{HugePageSize, PageSize};
 pub use parts::{Part, Parts};
 pub use policy::Policy;

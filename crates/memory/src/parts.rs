@@ -5,10 +5,11 @@ use std::ops::Range;
 use std::slice;
 
 use bytemuck::Pod;
+use firsttouch_topology::NodeId;
 
 use crate::mapping::Extent;
 use crate::region::assert_element;
-use crate::{MemoryError, Residency, collapse, populate, residency};
+use crate::{MemoryError, Migrated, Residency, collapse, migrate, populate, residency};
 
 /// A handle, borrowed exclusively from a region, from which disjoint parts are taken.
 ///
@@ -109,6 +110,28 @@ impl<'a> Parts<'a> {
         Part { extent: self.extent, range, bytes: PhantomData }
     }
 
+    /// Moves the pages of ranges of bytes to a node; as [`Region::migrate`].
+    ///
+    /// It can be called while parts are in use: a thread that accesses a page
+    /// that moves waits for it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Region::migrate`].
+    ///
+    /// # Panics
+    ///
+    /// Where a range is outside of the region.
+    ///
+    /// [`Region::migrate`]: crate::Region::migrate
+    pub fn migrate(
+        &self,
+        ranges: impl IntoIterator<Item = Range<usize>>,
+        node: NodeId,
+    ) -> Result<Migrated, MemoryError> {
+        migrate::to_node(&self.extent, ranges, node)
+    }
+
     /// Counts where the pages of a range of bytes lie; as [`Region::residency`].
     ///
     /// It reads no byte, so it can be called while parts are in use.
@@ -175,6 +198,33 @@ impl Part<'_> {
     pub fn collapse(&mut self) -> Result<usize, MemoryError> {
         let pages = self.extent.whole_pages("collapse", &self.range)?;
         collapse::collapse(&self.extent, &pages)
+    }
+
+    /// Gives the pages of the part back to the kernel; those of private memory read as zero afterwards.
+    ///
+    /// It takes them from this mapping, and from nothing else that may hold them.
+    /// Unlike [`Region::discard`] it writes no zeros where the kernel does not
+    /// take pages back: that is an error, and the bytes stay. The part must
+    /// start and end at multiples of [`Region::page_bytes`], or at the region's
+    /// end. The kernel takes pages back from several threads at once.
+    ///
+    /// # Errors
+    ///
+    /// - [`MemoryError::Misaligned`] for the part's range.
+    /// - [`MemoryError::Call`] where its pages are locked, or hugetlb pages
+    ///   before Linux 5.18.
+    ///
+    /// [`Region::discard`]: crate::Region::discard
+    /// [`Region::page_bytes`]: crate::Region::page_bytes
+    pub fn release(self) -> Result<(), MemoryError> {
+        let pages = self.extent.whole_pages("release", &self.range)?;
+        if pages.is_empty() {
+            return Ok(());
+        }
+        // SAFETY: [exclusive] by [disjoint] and `self`; whole pages of a part
+        // that starts and ends on them have bytes of no other part.
+        unsafe { populate::give_back(&self.extent, &pages) }
+            .map_err(|error| MemoryError::from_call(populate::DONT_NEED, Some(pages), error))
     }
 
     /// Returns the part's bytes, to be written.

@@ -14,6 +14,8 @@ use crate::{MemoryError, OptionalCall, PageSize, Policy, ThreadPolicy, policy, s
 const POPULATE_READ: &str = "madvise(MADV_POPULATE_READ)";
 const POPULATE_WRITE: &str = "madvise(MADV_POPULATE_WRITE)";
 
+pub(crate) const DONT_NEED: &str = "madvise(MADV_DONTNEED)";
+
 /// Places every page of a range.
 ///
 /// # Safety
@@ -179,23 +181,37 @@ pub(crate) unsafe fn discard(
     pages: &Range<usize>,
 ) -> Result<Discarded, MemoryError> {
     let start = extent.at(pages.start);
-    // Pages that a mapping gives back stay in the file, so that is to lose them.
-    let (advice, call) = if extent.backing.is_shared() {
-        (Advice::LinuxRemove, "madvise(MADV_REMOVE)")
+    let (answer, call) = if extent.backing.is_shared() {
+        // Pages that a mapping gives back stay in the file, so that is to lose them.
+        // SAFETY: [owned] by the region; [content] nothing refers to it, by [exclusive].
+        let answer = unsafe { sys::advise(start, pages.len(), Advice::LinuxRemove) };
+        (answer, "madvise(MADV_REMOVE)")
     } else {
-        (Advice::LinuxDontNeed, "madvise(MADV_DONTNEED)")
+        // SAFETY: [exclusive] is the caller's.
+        (unsafe { give_back(extent, pages) }, DONT_NEED)
     };
-    // SAFETY: [owned] by the region; [content] nothing refers to it, by [exclusive].
-    match unsafe { sys::advise(start, pages.len(), advice) } {
+    match answer {
         Ok(()) => Ok(Discarded::Pages),
         // Hugetlb pages before Linux 5.18, locked pages, and files whose system
         // cannot have holes.
         Err(error) if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::EOPNOTSUPP)) => {
             tracing::debug!(?pages, "pages cannot be given back; writing zeros instead");
+            let start = extent.at(pages.start);
             // SAFETY: the pages are mapped, and nothing refers to them by [exclusive].
             unsafe { start.write_bytes(0, pages.len()) };
             Ok(Discarded::Contents)
         }
         Err(error) => Err(MemoryError::from_call(call, Some(pages.clone()), error)),
     }
+}
+
+/// Gives whole pages back to the kernel; private memory has zeros there from then on.
+///
+/// # Safety
+///
+/// - `[exclusive]` Nothing refers to the pages' bytes.
+pub(crate) unsafe fn give_back(extent: &Extent, pages: &Range<usize>) -> io::Result<()> {
+    let start = extent.at(pages.start);
+    // SAFETY: [owned] by the region; [content] nothing refers to it, by [exclusive].
+    unsafe { sys::advise(start, pages.len(), Advice::LinuxDontNeed) }
 }

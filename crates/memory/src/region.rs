@@ -166,7 +166,7 @@ impl Region {
         self.mapping.file().map(AsFd::as_fd)
     }
 
-    fn extent(&self) -> &Extent {
+    pub(crate) fn extent(&self) -> &Extent {
         &self.mapping.extent
     }
 

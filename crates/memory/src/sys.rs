@@ -479,6 +479,79 @@ pub(crate) fn collapse(base: NonNull<u8>, len: usize) -> io::Result<()> {
     if answer == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+// Locked pages, pages that move, and pages of memory that this crate did not map.
+
+/// Locks whole pages in memory: those that are there, and each other one from when it is touched.
+pub(crate) fn lock_on_fault(base: NonNull<u8>, len: usize) -> io::Result<()> {
+    let flags = rustix::mm::MlockFlags::ONFAULT;
+    // SAFETY: locking changes neither what pages hold nor who may access them.
+    unsafe { rustix::mm::mlock_with(base.as_ptr().cast(), len, flags) }.map_err(io::Error::from)
+}
+
+/// Lets the kernel page out again what [`lock_on_fault`] locked.
+pub(crate) fn unlock(base: NonNull<u8>, len: usize) -> io::Result<()> {
+    // SAFETY: as for locking.
+    unsafe { rustix::mm::munlock(base.as_ptr().cast(), len) }.map_err(io::Error::from)
+}
+
+/// Returns the bytes that the process may lock; `None` for no limit.
+pub(crate) fn lock_limit() -> Option<u64> {
+    rustix::process::getrlimit(rustix::process::Resource::Memlock).current
+}
+
+/// Moves the page at each address to a node, and writes into `status` where it is then, or a negative errno.
+///
+/// A page that several processes share stays. The kernel stops at the first
+/// pages that it cannot move for now, and returns how many it left; it leaves
+/// the status of those as it was.
+///
+/// # Panics
+///
+/// Where the slices differ in length.
+pub(crate) fn move_pages(
+    addresses: &[*const c_void],
+    node: c_int,
+    status: &mut [c_int],
+) -> io::Result<u64> {
+    const MPOL_MF_MOVE: c_long = 1 << 1;
+    assert_eq!(addresses.len(), status.len(), "one status per address");
+    let nodes = vec![node; addresses.len()];
+    let this_process = 0 as c_long;
+    // SAFETY: the kernel reads `len` addresses and nodes and writes `len`
+    // statuses, and all have so many; a page that moves keeps its address and
+    // what it holds.
+    let returned = unsafe {
+        libc::syscall(
+            libc::SYS_move_pages,
+            this_process,
+            addresses.len(),
+            addresses.as_ptr(),
+            nodes.as_ptr(),
+            status.as_mut_ptr(),
+            MPOL_MF_MOVE,
+        )
+    };
+    result(returned).map(|left| left as u64)
+}
+
+/// Returns which of some base pages in a row are in memory, whether the process has touched them or not.
+pub(crate) fn resident(base: NonNull<u8>, pages: usize) -> io::Result<Vec<bool>> {
+    let mut there = vec![0_u8; pages];
+    let len = pages * page_bytes();
+    // SAFETY: the kernel writes a byte for each page, and `there` has so many.
+    let returned = unsafe { libc::mincore(base.as_ptr().cast(), len, there.as_mut_ptr()) };
+    result(returned.into())?;
+    Ok(there.into_iter().map(|flags| flags & 1 != 0).collect())
+}
+
+/// Acts as if a byte of a base page were read; since Linux 5.14.
+pub(crate) fn read_page(base: NonNull<u8>) -> io::Result<()> {
+    let advice = Advice::LinuxPopulateRead;
+    // SAFETY: the advice changes nothing that the page holds.
+    unsafe { rustix::mm::madvise(base.as_ptr().cast(), page_bytes(), advice) }
+        .map_err(io::Error::from)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -6,7 +6,7 @@ use std::io;
 use std::thread;
 
 use common::skipped;
-use firsttouch_memory::{MemoryError, Policy, Region, ThreadPolicy};
+use firsttouch_memory::{AddressRange, MemoryError, Policy, Region, ThreadPolicy};
 use firsttouch_topology::NodeId;
 
 const NUMA_CALLS: [libc::c_long; 4] =
@@ -75,6 +75,42 @@ fn refused_calls_are_told_and_regions_still_work() -> Result<(), MemoryError> {
     for errno in [libc::EPERM, libc::ENOSYS] {
         // A filter is its thread's, and goes with it.
         let checked = thread::spawn(move || regions_work_without_numa_calls(errno));
+        checked.join().expect("the thread's assertions hold")?;
+    }
+    Ok(())
+}
+
+fn memory_is_neither_locked_nor_moved(errno: i32) -> Result<(), MemoryError> {
+    if let Err(error) = refuse(&[libc::SYS_mlock2, libc::SYS_munlock, libc::SYS_move_pages], errno)
+    {
+        skipped("refused locks and moves", &error);
+        return Ok(());
+    }
+    let mut region = Region::builder(1 << 20).build()?;
+    let len = region.len();
+    let every = std::num::NonZeroUsize::MIN;
+    let asked = AddressRange::of(region.as_slice()).node_runs(every).map(drop);
+    for (call, answer) in [
+        ("mlock2", region.lock()),
+        ("munlock", region.unlock()),
+        ("move_pages", region.migrate(0..len, NodeId::new(0)).map(drop)),
+        ("move_pages", region.migrate(0..0, NodeId::new(0)).map(drop)),
+        ("move_pages", asked),
+        ("move_pages", AddressRange::of::<u8>(&[]).node_runs(every).map(drop)),
+    ] {
+        let Err(MemoryError::Refused { call: named, source }) = answer else {
+            panic!("{call} answers {answer:?}");
+        };
+        assert_eq!((named, source.raw_os_error()), (call, Some(errno)));
+    }
+    assert!(region.is_fresh());
+    Ok(())
+}
+
+#[test]
+fn refused_locks_and_moves_are_told() -> Result<(), MemoryError> {
+    for errno in [libc::EPERM, libc::ENOSYS] {
+        let checked = thread::spawn(move || memory_is_neither_locked_nor_moved(errno));
         checked.join().expect("the thread's assertions hold")?;
     }
     Ok(())

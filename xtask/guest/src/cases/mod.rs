@@ -6,6 +6,7 @@ mod discovery;
 mod hwloc;
 mod kernel;
 mod memory;
+mod operations;
 mod page_init;
 mod pool;
 
@@ -23,6 +24,11 @@ pub(crate) const ALL: &[&[Case]] = &[
     page_init::HUGE,
     page_init::KINDS,
     page_init::FULL_NODE,
+    operations::MIGRATION,
+    operations::REPLICAS,
+    operations::LOCALITY,
+    operations::PINNING,
+    operations::RELEASE,
     pool::PINNING,
     pool::CONFINEMENT,
     pool::OFFLINE,

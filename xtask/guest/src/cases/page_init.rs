@@ -2,8 +2,8 @@
 
 mod blocked;
 mod full_node;
-mod huge;
-mod initialise;
+pub(super) mod huge;
+pub(super) mod initialise;
 mod interleaved;
 mod kinds;
 

@@ -58,7 +58,7 @@ pub(crate) const CASES: &[Case] = &[
 ];
 
 /// Sets huge pages aside on each of these nodes.
-pub(super) fn huge_pages(pages: impl IntoIterator<Item = (usize, u64)>) -> Given {
+pub(in crate::cases) fn huge_pages(pages: impl IntoIterator<Item = (usize, u64)>) -> Given {
     let condition = |(node, pages)| Condition::HugePages { node, pages };
     without_balancing(pages.into_iter().map(condition))
 }

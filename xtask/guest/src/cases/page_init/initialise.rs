@@ -9,10 +9,10 @@ use firsttouch_guest::machine::Machine;
 use crate::left_behind;
 use crate::read_back::page_nodes;
 
-pub(super) const PAGE: usize = 4096;
+pub(in crate::cases) const PAGE: usize = 4096;
 
 /// What each CPU's share of a region is: a whole number of huge pages.
-pub(super) const BYTES_PER_CPU: usize = 2 << 20;
+pub(in crate::cases) const BYTES_PER_CPU: usize = 2 << 20;
 
 /// What came of an initialisation.
 #[derive(Debug)]
@@ -66,7 +66,7 @@ pub(super) fn initialise(
 }
 
 /// The nodes that a blocked placement fills, with how many CPUs each has: those that have both.
-pub(super) fn filled(machine: &Machine) -> BTreeMap<usize, usize> {
+pub(in crate::cases) fn filled(machine: &Machine) -> BTreeMap<usize, usize> {
     let machine = machine.seen();
     let nodes = machine.nodes_with_memory();
     let nodes = nodes.map(|node| (node, machine.online_cpus_of(node).count()));
@@ -74,17 +74,17 @@ pub(super) fn filled(machine: &Machine) -> BTreeMap<usize, usize> {
 }
 
 /// The base pages of each node where every CPU has an equal share.
-pub(super) fn pages_by_cpus(machine: &Machine) -> BTreeMap<usize, u64> {
+pub(in crate::cases) fn pages_by_cpus(machine: &Machine) -> BTreeMap<usize, u64> {
     let share = |(node, cpus)| (node, (cpus * BYTES_PER_CPU / PAGE) as u64);
     filled(machine).into_iter().map(share).collect()
 }
 
 /// The bytes of a region in which every CPU has an equal share.
-pub(super) fn bytes_by_cpus(machine: &Machine) -> usize {
+pub(in crate::cases) fn bytes_by_cpus(machine: &Machine) -> usize {
     filled(machine).values().sum::<usize>() * BYTES_PER_CPU
 }
 
-pub(super) fn count(nodes: &[Option<usize>]) -> BTreeMap<usize, u64> {
+pub(in crate::cases) fn count(nodes: &[Option<usize>]) -> BTreeMap<usize, u64> {
     let mut counts = BTreeMap::new();
     for node in nodes.iter().flatten() {
         *counts.entry(*node).or_default() += 1;
@@ -92,20 +92,20 @@ pub(super) fn count(nodes: &[Option<usize>]) -> BTreeMap<usize, u64> {
     counts
 }
 
-pub(super) fn number(node: NodeId) -> usize {
+pub(in crate::cases) fn number(node: NodeId) -> usize {
     node.os_index() as usize
 }
 
-pub(super) fn id(node: usize) -> NodeId {
+pub(in crate::cases) fn id(node: usize) -> NodeId {
     NodeId::new(node as u32)
 }
 
 /// A set of one node.
-pub(super) fn only(node: usize) -> NodeSet {
+pub(in crate::cases) fn only(node: usize) -> NodeSet {
     [id(node)].into_iter().collect()
 }
 
 /// The last node that has memory.
-pub(super) fn last_with_memory(machine: &Machine) -> usize {
+pub(in crate::cases) fn last_with_memory(machine: &Machine) -> usize {
     machine.seen().nodes_with_memory().last().unwrap_or_default()
 }

@@ -1,0 +1,37 @@
+//! Operations on memory: pages moved, copied, found, pinned and given back on the nodes they belong to.
+
+mod locality;
+mod migration;
+mod pinning;
+mod release;
+mod replicas;
+
+use std::collections::BTreeMap;
+
+use anyhow::Context as _;
+use firsttouch::{NodeId, Residency};
+
+pub(super) use locality::CASES as LOCALITY;
+pub(super) use migration::CASES as MIGRATION;
+pub(super) use pinning::CASES as PINNING;
+pub(super) use release::CASES as RELEASE;
+pub(super) use replicas::CASES as REPLICAS;
+
+use crate::sysfs;
+
+/// Base pages on each node, as the library says.
+fn told(residency: &Residency) -> BTreeMap<usize, u64> {
+    residency.nodes().map(|(node, pages)| (number(node), pages)).collect()
+}
+
+fn number(node: NodeId) -> usize {
+    node.os_index() as usize
+}
+
+/// A figure of `/proc/self/status`, in bytes.
+fn own_memory(field: &str) -> anyhow::Result<usize> {
+    let status = sysfs::read("/proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+    let kib = line.with_context(|| format!("no {field}"))?.trim().trim_end_matches(" kB");
+    Ok(kib.parse::<usize>()? << 10)
+}
