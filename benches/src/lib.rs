@@ -1,9 +1,10 @@
 //! firsttouch measured beside the other ways of doing the same work.
 //!
 //! [`comparison`] measures [`runtime`]s side by side, in the [`suite`]s
-//! `fork-join`, `tasks` and `page-init`; each measurement is made by
+//! `fork-join`, `tasks`, `page-init` and `memory`; each measurement is made by
 //! [`measure`] in a process of its own. [`page_init`] measures fresh memory,
-//! beside rivals and by share of each node's CPUs. A suite measures and returns
+//! beside rivals and by share of each node's CPUs, and [`operations`] what else
+//! is done with memory. A suite measures and returns
 //! what it measured; printing is its caller's. Every suite reports in [`Row`]s,
 //! so that one reader understands all records.
 
@@ -11,6 +12,7 @@ mod busy;
 pub mod comparison;
 pub mod machine;
 pub mod measure;
+pub mod operations;
 pub mod page_init;
 mod pieces;
 pub mod requests;

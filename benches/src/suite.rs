@@ -16,6 +16,8 @@ pub enum Suite {
     Tasks,
     /// How long fresh memory takes to initialise.
     PageInit,
+    /// How long it takes to give memory back, pin it, move it, copy it and find it.
+    Memory,
 }
 
 impl Suite {
@@ -28,6 +30,7 @@ impl Suite {
             }
             Self::Tasks => &[Group::Join, Group::Tree, Group::Spawn, Group::Stream],
             Self::PageInit => &[Group::Limit, Group::PageInit],
+            Self::Memory => &[Group::Memory],
         }
     }
 }
@@ -38,6 +41,7 @@ impl fmt::Display for Suite {
             Self::ForkJoin => "fork-join",
             Self::Tasks => "tasks",
             Self::PageInit => "page-init",
+            Self::Memory => "memory",
         })
     }
 }
@@ -68,13 +72,16 @@ pub enum Group {
     PageInit,
     /// What the machine itself can do with fresh and with warm memory.
     Limit,
+    /// Something else is done with memory.
+    Memory,
 }
 
 impl Group {
     /// Returns the names of its cases.
     ///
     /// A name says how much work there was, so that records of different sizes never mix.
-    /// Those whose sizes are asked for are made by [`page_init::Plan`](crate::page_init::Plan): none here.
+    /// Those whose sizes are asked for are made by [`page_init::Plan`](crate::page_init::Plan) and
+    /// [`operations::Plan`](crate::operations::Plan): none here.
     #[must_use]
     pub fn cases(self, effort: Effort) -> Vec<String> {
         let hot_and_cold = |group: &str, variants: &[&str]| {
@@ -97,7 +104,7 @@ impl Group {
                 let bytes = size::exact(effort.array_bytes() as u64);
                 ["sum", "dot", "triad"].map(|case| format!("{case}/{bytes}")).to_vec()
             }
-            Self::PageInit | Self::Limit => Vec::new(),
+            Self::PageInit | Self::Limit | Self::Memory => Vec::new(),
         }
     }
 
@@ -108,7 +115,7 @@ impl Group {
             Self::Broadcast | Self::ForEach => case.ends_with("/hot"),
             Self::Join | Self::Tree | Self::Stream => true,
             Self::Enter | Self::Wake | Self::Idle | Self::Spawn => false,
-            Self::PageInit | Self::Limit => false,
+            Self::PageInit | Self::Limit | Self::Memory => false,
         }
     }
 }
@@ -127,6 +134,7 @@ impl fmt::Display for Group {
             Self::Stream => "stream",
             Self::PageInit => "page-init",
             Self::Limit => "limit",
+            Self::Memory => "memory",
         })
     }
 }

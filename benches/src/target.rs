@@ -91,8 +91,8 @@ impl Target {
                 }
                 targets
             }
-            // They depend on what was asked for: see `page_init::Plan::targets`.
-            Suite::PageInit => Vec::new(),
+            // They depend on what was asked for: see `targets` of `page_init::Plan` and `operations::Plan`.
+            Suite::PageInit | Suite::Memory => Vec::new(),
         }
     }
 

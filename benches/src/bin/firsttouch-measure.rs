@@ -1,7 +1,7 @@
 //! Measures one runtime, in a process of its own, for `cargo xtask bench`.
 //!
-//! `--list` prints the runtimes of this build, `--list page-init` its ways to
-//! initialise pages; a request as JSON is measured.
+//! `--list` prints the runtimes of this build, `--list page-init` and `--list
+//! memory` those of the suites that have their own; a request as JSON is measured.
 //! The answers are JSON too.
 
 use std::process::ExitCode;
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use firsttouch_benches::measure::Request;
-use firsttouch_benches::{page_init, runtime};
+use firsttouch_benches::{operations, page_init, runtime};
 
 /// No measurement takes so long: whoever is still at it waits for something that never comes.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -27,9 +27,10 @@ fn answer() -> anyhow::Result<String> {
     let request: Request = match *arguments {
         ["--list"] => return Ok(serde_json::to_string(&runtime::catalogue())?),
         ["--list", "page-init"] => return Ok(serde_json::to_string(&page_init::catalogue())?),
+        ["--list", "memory"] => return Ok(serde_json::to_string(&operations::catalogue())?),
         [request] => serde_json::from_str(request).context("this is no request")?,
         _ => {
-            bail!("usage: firsttouch-measure --list [page-init] | REQUEST, which is JSON")
+            bail!("usage: firsttouch-measure --list [page-init | memory] | REQUEST, which is JSON")
         }
     };
     std::thread::spawn(|| {

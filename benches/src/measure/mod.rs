@@ -16,6 +16,7 @@ use std::num::NonZeroUsize;
 
 use serde::{Deserialize, Serialize};
 
+use crate::operations;
 use crate::page_init::{self, Places};
 use crate::runtime;
 use crate::suite::{Effort, Group};
@@ -74,6 +75,7 @@ impl Request {
             Group::Wake => return wake::measure(self),
             Group::PageInit => return page_init::beside::measure(self),
             Group::Limit => return page_init::limit::measure(self),
+            Group::Memory => return operations::measure(self),
             _ => {}
         }
         let mut runtime = runtime::start(&self.runtime, self.threads)?;
@@ -84,7 +86,7 @@ impl Request {
             Group::Idle => idle::measure(self, &mut *runtime),
             Group::Join | Group::Tree | Group::Spawn => tasks::measure(self, &mut *runtime),
             Group::Stream => stream::measure(self, &mut *runtime),
-            Group::Wake | Group::PageInit | Group::Limit => {
+            Group::Wake | Group::PageInit | Group::Limit | Group::Memory => {
                 unreachable!("it was measured above, without a runtime")
             }
         }

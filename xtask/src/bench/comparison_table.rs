@@ -35,7 +35,7 @@ pub(super) fn legend(
                 ),
             ),
         ],
-        Suite::PageInit => Vec::new(),
+        Suite::PageInit | Suite::Memory => Vec::new(),
     }
 }
 

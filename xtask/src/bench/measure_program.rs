@@ -26,7 +26,7 @@ pub(super) fn build(suite: Suite) -> anyhow::Result<MeasureProgram> {
         // Whatever else is wrong will be wrong without it too, and is told then.
         Err(_) => cargo_build(&[])?,
     };
-    let own_list = matches!(suite, Suite::PageInit);
+    let own_list = matches!(suite, Suite::PageInit | Suite::Memory);
     let of_suite = own_list.then(|| suite.to_string());
     let output = Command::new(&path).arg("--list").args(of_suite).output()?;
     ensure!(output.status.success(), "{} lists no runtimes", path.display());

@@ -4,6 +4,7 @@ mod beside;
 mod compare;
 mod comparison_table;
 mod measure_program;
+mod operations;
 mod page_init;
 mod page_init_table;
 mod place;
@@ -31,12 +32,15 @@ enum Suite {
     ForkJoin(compare::Args),
     /// Join, spawn and loop over much memory, beside rivals.
     Tasks(compare::Args),
+    /// Give memory back, pin, move, copy and find it, beside one thread and plain threads.
+    Memory(operations::Args),
 }
 
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     match args.suite {
         Suite::PageInit(args) => page_init::run(&args),
         Suite::ForkJoin(args) => compare::run(suite::Suite::ForkJoin, &args),
+        Suite::Memory(args) => operations::run(&args),
         Suite::Tasks(args) => compare::run(suite::Suite::Tasks, &args),
     }
 }

@@ -12,6 +12,7 @@ mod hwloc;
 mod layering;
 mod msrv;
 mod numa_lab;
+mod operations;
 mod page_init;
 mod project;
 mod recorded;
@@ -64,6 +65,11 @@ const STEPS: &[Step] = &[
         name: "bench-tasks",
         what: "a brief tasks benchmark beside rivals, its record sound",
         run: comparison::tasks,
+    },
+    Step {
+        name: "bench-memory",
+        what: "a brief memory benchmark beside rivals, its record sound",
+        run: operations::check,
     },
     Step {
         name: "numa-lab",
