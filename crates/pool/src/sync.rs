@@ -1,24 +1,52 @@
-//! Atomics, locks and parking: std's, or loom's when a model is checked.
+//! Atomics, locks, threads and parking: std's, or loom's or shuttle's when a model is checked.
 //!
 //! Everything that threads share in this crate comes through here, so that a
 //! model checks the code that ships. The one exception is the deque
-//! ([`crate::deque`]), which loom cannot see into.
-
-#[cfg(not(loom))]
-pub(crate) use std::sync::atomic::{
-    AtomicBool, AtomicPtr, AtomicU8, AtomicU64, AtomicUsize, Ordering, fence,
-};
-#[cfg(not(loom))]
-pub(crate) use std::thread::{Thread, current, park};
-#[cfg(not(loom))]
-pub(crate) use std::thread_local;
+//! ([`crate::deque`]), which neither of them can see into.
+//!
+//! loom tries every order of a small model's steps, and what each ordering
+//! allows; shuttle tries random orders of whole pools, all in one order for
+//! everybody. `docs/protocols/models.md` says what each has been seen to catch.
 
 #[cfg(loom)]
-pub(crate) use loom::sync::atomic::{
+use loom::sync as imp;
+#[cfg(shuttle)]
+use shuttle::sync as imp;
+#[cfg(not(any(loom, shuttle)))]
+use std::sync as imp;
+use std::sync::PoisonError;
+
+pub(crate) use imp::atomic::{
     AtomicBool, AtomicPtr, AtomicU8, AtomicU64, AtomicUsize, Ordering, fence,
 };
+
+/// Atomics that the pool lends to its users. No model of loom's has any, so that it need not follow them.
+pub(crate) mod lent {
+    #[cfg(shuttle)]
+    pub(crate) use shuttle::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+    #[cfg(not(shuttle))]
+    pub(crate) use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+}
+
 #[cfg(loom)]
 pub(crate) use parking::{Thread, current, park};
+#[cfg(shuttle)]
+pub(crate) use shuttle::thread::{Thread, current, park};
+#[cfg(not(any(loom, shuttle)))]
+pub(crate) use std::thread::{Thread, current, park};
+
+/// What starts a pool's threads. Models of loom start their own, with less around them.
+#[cfg(shuttle)]
+pub(crate) use shuttle::{sync::mpsc, thread};
+#[cfg(not(shuttle))]
+pub(crate) use std::{sync::mpsc, thread};
+
+#[cfg(loom)]
+pub(crate) use loom_thread_local as thread_local;
+#[cfg(shuttle)]
+pub(crate) use shuttle::thread_local;
+#[cfg(not(any(loom, shuttle)))]
+pub(crate) use std::thread_local;
 
 /// Waits for another thread to make a step that is a few instructions away; `looks` counts the waits.
 #[cfg(not(loom))]
@@ -45,13 +73,7 @@ macro_rules! loom_thread_local {
     };
 }
 #[cfg(loom)]
-pub(crate) use loom_thread_local as thread_local;
-
-#[cfg(loom)]
-use loom::sync as imp;
-#[cfg(not(loom))]
-use std::sync as imp;
-use std::sync::PoisonError;
+use loom_thread_local;
 
 /// A lock that a panic does not poison: no user code runs while one is held.
 #[derive(Debug, Default)]

@@ -1,6 +1,8 @@
 //! What the tests share.
 #![allow(dead_code, reason = "each test binary uses its part of it")]
 
+pub(crate) mod forest;
+
 use std::fs;
 use std::io::Read;
 use std::num::NonZeroUsize;
@@ -8,7 +10,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use firsttouch_pool::{Pin, Pool};
+use firsttouch_pool::{Pin, Pool, PoolBuilder};
 use firsttouch_topology::Topology;
 
 /// Starts a pool of so many unpinned helpers on one made-up node.
@@ -18,14 +20,17 @@ pub(crate) fn pool_of(helpers: usize) -> Pool {
 
 /// Starts a pool of so many unpinned helpers on each of several made-up nodes.
 pub(crate) fn pool_on(nodes: usize, helpers_per_node: usize) -> Pool {
+    builder_on(nodes, helpers_per_node).build().expect("a small pool can be started")
+}
+
+/// Returns a builder of such a pool.
+pub(crate) fn builder_on(nodes: usize, helpers_per_node: usize) -> PoolBuilder {
     let topology = Topology::synthetic(&format!("node:{nodes} core:8 pu:1"))
         .expect("the description is in the grammar");
     Pool::builder()
         .topology(Arc::new(topology))
         .helpers_per_node(NonZeroUsize::new(helpers_per_node).expect("a test asks for helpers"))
         .pin(Pin::None)
-        .build()
-        .expect("a small pool can be started")
 }
 
 /// The environment variable that tells a test that it runs as its own watched process.
