@@ -5,16 +5,25 @@
 //! ([`crate::deque`]), which neither of them can see into.
 //!
 //! loom tries every order of a small model's steps, and what each ordering
-//! allows; shuttle tries random orders of whole pools, all in one order for
-//! everybody. `docs/protocols/models.md` says what each has been seen to catch.
+//! allows; shuttle tries random orders of whole pools, the same order for every
+//! thread. The thread sanitizer runs the pool as it is, but for std's locks and
+//! channels, which it does not see. `docs/protocols/models.md` and
+//! `docs/testing.md` say what each can show.
+
+#[cfg(loom)]
+mod parking;
+#[cfg(thread_sanitizer)]
+mod visible;
 
 #[cfg(loom)]
 use loom::sync as imp;
 #[cfg(shuttle)]
 use shuttle::sync as imp;
-#[cfg(not(any(loom, shuttle)))]
+#[cfg(not(any(loom, shuttle, thread_sanitizer)))]
 use std::sync as imp;
 use std::sync::PoisonError;
+#[cfg(thread_sanitizer)]
+use visible as imp;
 
 pub(crate) use imp::atomic::{
     AtomicBool, AtomicPtr, AtomicU8, AtomicU64, AtomicUsize, Ordering, fence,
@@ -37,9 +46,14 @@ pub(crate) use std::thread::{Thread, current, park};
 
 /// What starts a pool's threads. Models of loom start their own, with less around them.
 #[cfg(shuttle)]
-pub(crate) use shuttle::{sync::mpsc, thread};
+pub(crate) use shuttle::thread;
 #[cfg(not(shuttle))]
-pub(crate) use std::{sync::mpsc, thread};
+pub(crate) use std::thread;
+
+#[cfg(any(shuttle, thread_sanitizer))]
+pub(crate) use imp::mpsc;
+#[cfg(not(any(shuttle, thread_sanitizer)))]
+pub(crate) use std::sync::mpsc;
 
 #[cfg(loom)]
 pub(crate) use loom_thread_local as thread_local;
@@ -130,60 +144,5 @@ impl<T> UnsafeCell<T> {
 
     pub(crate) fn into_inner(self) -> T {
         self.0.into_inner()
-    }
-}
-
-/// Parking as std defines it: one token per thread, which `unpark` leaves and `park` takes.
-///
-/// loom's own `park` loses its token when the thread blocks on a lock in
-/// between, which std's does not.
-#[cfg(loom)]
-mod parking {
-    use loom::sync::{Condvar, Mutex};
-    use std::cell::RefCell;
-    use std::sync::Arc;
-
-    #[derive(Debug, Default)]
-    struct Token {
-        left: Mutex<bool>,
-        changed: Condvar,
-    }
-
-    #[derive(Clone, Debug, Default)]
-    pub(crate) struct Thread(Arc<Token>);
-
-    loom::thread_local! {
-        static CURRENT: RefCell<Thread> = RefCell::default();
-    }
-
-    impl Thread {
-        /// Makes this the calling thread's handle, for one that was given out before.
-        #[cfg(test)]
-        pub(crate) fn adopt(self) {
-            CURRENT.with(|current| current.replace(self));
-        }
-
-        /// Names the thread.
-        pub(crate) fn id(&self) -> *const () {
-            Arc::as_ptr(&self.0).cast()
-        }
-
-        pub(crate) fn unpark(&self) {
-            *self.0.left.lock().expect("loom's locks are not poisoned") = true;
-            self.0.changed.notify_one();
-        }
-    }
-
-    pub(crate) fn current() -> Thread {
-        CURRENT.with(|current| current.borrow().clone())
-    }
-
-    pub(crate) fn park() {
-        let Thread(token) = current();
-        let mut left = token.left.lock().expect("loom's locks are not poisoned");
-        while !*left {
-            left = token.changed.wait(left).expect("loom's locks are not poisoned");
-        }
-        *left = false;
     }
 }
