@@ -8,7 +8,7 @@ use crossbeam_utils::CachePadded;
 use firsttouch_topology::NodeId;
 
 use crate::shared::Shared;
-use crate::sync::lent::{AtomicU32, AtomicUsize, Ordering};
+use crate::sync::{AtomicU32, AtomicUsize, Ordering};
 
 /// The counters that a node has to lend: as many as a word has bits.
 const COUNTERS: usize = u32::BITS as usize;

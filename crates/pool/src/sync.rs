@@ -26,16 +26,8 @@ use std::sync::PoisonError;
 use visible as imp;
 
 pub(crate) use imp::atomic::{
-    AtomicBool, AtomicPtr, AtomicU8, AtomicU64, AtomicUsize, Ordering, fence,
+    AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
 };
-
-/// Atomics that the pool lends to its users. No model of loom's has any, so that it need not follow them.
-pub(crate) mod lent {
-    #[cfg(shuttle)]
-    pub(crate) use shuttle::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
-    #[cfg(not(shuttle))]
-    pub(crate) use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
-}
 
 #[cfg(loom)]
 pub(crate) use parking::{Thread, current, park};
@@ -55,15 +47,13 @@ pub(crate) use imp::mpsc;
 #[cfg(not(any(shuttle, thread_sanitizer)))]
 pub(crate) use std::sync::mpsc;
 
-#[cfg(loom)]
-pub(crate) use loom_thread_local as thread_local;
 #[cfg(shuttle)]
 pub(crate) use shuttle::thread_local;
 #[cfg(not(any(loom, shuttle)))]
 pub(crate) use std::thread_local;
 
 /// Waits for another thread to make a step that is a few instructions away; `looks` counts the waits.
-#[cfg(not(loom))]
+#[cfg(not(any(loom, shuttle)))]
 pub(crate) fn pause(looks: u32) {
     /// It may be that the other thread waits for this one's CPU.
     const BEFORE_YIELD: u32 = 64;
@@ -71,9 +61,11 @@ pub(crate) fn pause(looks: u32) {
 }
 
 /// In a model, another thread has to come before this one goes on.
-#[cfg(loom)]
+#[cfg(any(loom, shuttle))]
 pub(crate) fn pause(_: u32) {
-    loom::thread::yield_now();
+    #[cfg(loom)]
+    use loom::thread;
+    thread::yield_now();
 }
 
 /// loom's thread-local values, in the form with `const` that std's take.
@@ -87,7 +79,7 @@ macro_rules! loom_thread_local {
     };
 }
 #[cfg(loom)]
-use loom_thread_local;
+pub(crate) use loom_thread_local as thread_local;
 
 /// A lock that a panic does not poison: no user code runs while one is held.
 #[derive(Debug, Default)]

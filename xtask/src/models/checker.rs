@@ -43,6 +43,9 @@ impl Checker {
         flags.push(OsString::from(format!(" --cfg {}", self.name())));
         cargo
             .env("RUSTFLAGS", flags.to_string_lossy().trim())
+            // Models are built again and again, and run by nobody's debugger.
+            .env("CARGO_PROFILE_RELEASE_DEBUG", "false")
+            .env("CARGO_PROFILE_RELEASE_INCREMENTAL", "true")
             .env("CARGO_TARGET_DIR", target.join(self.name()));
     }
 

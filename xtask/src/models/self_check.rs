@@ -51,9 +51,9 @@ pub(super) fn list(filter: &[String]) -> anyhow::Result<()> {
 /// Plants the weakenings whose name contains one of the filter's texts, all of them by default.
 pub(super) fn run(limit: Duration, filter: &[String]) -> anyhow::Result<ExitCode> {
     let weakenings = choose(filter)?;
-    let folder = workspace::target()?.join("models");
-    let place = Place { folder: folder.clone(), limit };
-    let tree = Tree::new(workspace::root(), folder.join("tree"));
+    let target = workspace::target()?;
+    let tree = Tree::new(workspace::root(), target.join("models"));
+    let place = Place { target, limit };
     tree.refresh()?;
     let mut results = place.control(tree.root(), &weakenings)?;
     for one in &weakenings {
@@ -88,7 +88,8 @@ pub(super) fn run(limit: Duration, filter: &[String]) -> anyhow::Result<ExitCode
 
 /// Where models are built, and how long each may run.
 struct Place {
-    folder: PathBuf,
+    /// Shared with the sources themselves: all that the models depend on is built once.
+    target: PathBuf,
     limit: Duration,
 }
 
@@ -102,7 +103,7 @@ impl Place {
             if models.is_empty() {
                 continue;
             }
-            let program = checker.build(root, &self.folder)?;
+            let program = checker.build(root, &self.target)?;
             for model in models {
                 let ended = self.run(&program, root, checker, model)?;
                 let is_right = ended == Ended::Passed;
@@ -120,7 +121,7 @@ impl Place {
             if one.models(checker).is_empty() {
                 continue;
             }
-            let program = checker.build(root, &self.folder)?;
+            let program = checker.build(root, &self.target)?;
             for model in one.models(checker) {
                 let ended = self.run(&program, root, checker, model)?;
                 // A model that says nothing has not seen it.

@@ -27,7 +27,7 @@ use crate::team::{Ask, fork};
 use crate::worker::Worker;
 
 /// Helpers that run as they do in a pool.
-struct Model {
+pub(super) struct Model {
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
 }
@@ -43,8 +43,18 @@ impl Model {
         Self::restricted(nodes, Steal::Anywhere)
     }
 
-    /// As [`Model::on_nodes`], in a pool where no more helpers than these may take a job.
-    fn restricted(nodes: &[u32], steal: Steal) -> Self {
+    /// Makes what a helper shares with others, and no thread.
+    pub(super) fn without_helpers_running() -> Self {
+        let (_, _, shared) = Self::shared_by(&[0], Steal::Anywhere);
+        Self { shared, threads: Vec::new() }
+    }
+
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// Makes what one helper on each of these nodes shares with the others.
+    fn shared_by(nodes: &[u32], steal: Steal) -> (Vec<Deque>, Vec<Thread>, Arc<Shared>) {
         let deques: Vec<_> = nodes.iter().map(|_| Deque::new()).collect();
         let start = |(index, deque): (usize, &Deque)| Started {
             helper: Helper { index, node: NodeId::new(nodes[index]), pinned: Pinned::None },
@@ -55,13 +65,14 @@ impl Model {
         };
         let started: Vec<_> = deques.iter().enumerate().map(start).collect();
         let handles: Vec<_> = started.iter().map(|started| started.thread.clone()).collect();
-        let shared = Arc::new(Shared::new(
-            Arc::clone(&TOPOLOGY),
-            started,
-            Duration::ZERO,
-            steal,
-            Handlers::default(),
-        ));
+        let shared =
+            Arc::new(Shared::new(Arc::clone(&TOPOLOGY), started, Duration::ZERO, steal, Handlers::default()));
+        (deques, handles, shared)
+    }
+
+    /// As [`Model::on_nodes`], in a pool where no more helpers than these may take a job.
+    fn restricted(nodes: &[u32], steal: Steal) -> Self {
+        let (deques, handles, shared) = Self::shared_by(nodes, steal);
         let threads =
             deques.into_iter().zip(handles).enumerate().map(|(index, (deque, handle))| {
                 let shared = Arc::clone(&shared);
@@ -395,6 +406,29 @@ fn an_owner_runs_what_it_left_to_a_helper_that_waits_for_the_task() {
         enter(&model.shared, |worker| {
             task::scope(worker, Some(1), Steal::Anywhere, |scope| {
                 scope.spawn(|_| ran.happens());
+            });
+        });
+        model.shut_down();
+    });
+}
+
+#[test]
+fn a_waiting_owner_runs_a_task_that_comes_from_elsewhere() {
+    check(|| {
+        let model = Model::new(1);
+        let shared = &model.shared;
+        let (task_started, ran) = (Event::new(), Event::new());
+        enter(shared, |worker| {
+            task::scope(worker, None, Steal::Anywhere, |scope| {
+                // The helper's task waits for one that only the scope's owner is free to run.
+                scope.spawn(|scope| {
+                    task_started.happens();
+                    enter(shared, |worker| {
+                        task::join(worker, || scope.spawn(|_| ran.happens()), || ());
+                    });
+                    ran.wait();
+                });
+                task_started.wait();
             });
         });
         model.shut_down();

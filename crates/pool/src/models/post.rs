@@ -97,3 +97,27 @@ fn two_callers_do_not_open_the_same_round() {
         assert_ne!(mine, theirs);
     });
 }
+
+#[test]
+fn a_caller_takes_back_no_ticket_of_the_next_round() {
+    check(|| {
+        let post = Arc::new(Post::default());
+        let mine = Call::new(1);
+        let work = |_: Arrival| ();
+        let call = CallRef::new(&mine, &work);
+        assert_eq!(post.open(call, 1, tickets(0, 1)), Some(1));
+        // A helper comes to this round, and the next caller may open its own.
+        assert!(post.accept(0, Looking::ForAny).is_some());
+        let other = thread::spawn({
+            let post = Arc::clone(&post);
+            move || {
+                let (call, work) = (Call::new(1), |_: Arrival| ());
+                let call = CallRef::new(&call, &work);
+                assert_eq!(post.open(call, 1, tickets(0, 1)), Some(2));
+                assert_eq!(post.withdraw(&call), 1, "nobody else takes its ticket");
+            }
+        });
+        assert_eq!(post.withdraw(&call), 0, "its only ticket was taken");
+        other.join().expect("it ends");
+    });
+}
