@@ -2,11 +2,12 @@
 #![allow(dead_code, reason = "each test binary uses its part of it")]
 
 pub(crate) mod forest;
+mod stacks;
 
 use std::fs;
 use std::io::Read;
 use std::num::NonZeroUsize;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -80,10 +81,10 @@ fn watch(shell: &str, limit: Duration, test: &str, body: impl FnOnce()) {
             break status;
         }
         if Instant::now() > deadline {
-            let threads = threads_of(&child);
+            let threads = stacks::of(child.id());
             child.kill().expect("a child can be killed");
             child.wait().expect("a killed child ends");
-            panic!("{test} hangs; its threads: {threads:#?}");
+            panic!("{test} hangs; its threads:\n{threads}");
         }
         std::thread::sleep(Duration::from_millis(5));
     };
@@ -92,14 +93,6 @@ fn watch(shell: &str, limit: Duration, test: &str, body: impl FnOnce()) {
     stdout.read_to_string(&mut output).expect("a test's output is text");
     assert!(status.success(), "{test}: {status}\n{output}");
     assert!(output.contains("1 passed"), "{test} ran no test: is that its name?\n{output}");
-}
-
-/// Names each thread of a process, and says where in the kernel it waits.
-fn threads_of(child: &Child) -> Vec<String> {
-    let read = |path: std::path::PathBuf| fs::read_to_string(path).unwrap_or_default();
-    let tasks = fs::read_dir(format!("/proc/{}/task", child.id()));
-    let tasks = tasks.into_iter().flatten().flatten().map(|task| task.path());
-    tasks.map(|t| format!("{} {}", read(t.join("comm")).trim(), read(t.join("wchan")))).collect()
 }
 
 /// Returns the task folders of this process's threads with such a name.
