@@ -10,7 +10,6 @@ pub(crate) mod work;
 
 use std::convert::Infallible;
 use std::num::NonZeroUsize;
-use std::sync::Mutex;
 use std::time::Instant;
 
 use firsttouch_pool::Pool;
@@ -23,7 +22,7 @@ use self::tally::{Tallies, ThreadTallies};
 use crate::location::parts::Share;
 use crate::options::Options;
 use crate::schedule::Cut;
-use crate::sync::lock;
+use crate::sync::{Mutex, lock};
 use crate::{Chunk, JobError, JobReport, Location, PlanError, Steal};
 
 /// A job over a range: a closure is run on every chunk of it, by the caller and a pool's helpers.

@@ -15,9 +15,12 @@ use super::{chosen, package, print};
 use crate::planted::{CONTROL, Tree};
 use crate::workspace;
 
-/// Schedules that shuttle's models try of each weakening, always from the same seed: a result is the same again.
-const SHUTTLE: [(&str, &str); 2] =
-    [("FIRSTTOUCH_SHUTTLE_ITERATIONS", "4000"), ("SHUTTLE_RANDOM_SEED", "1")];
+/// Schedules that shuttle's models try, always from the same seed: a result is the same again.
+///
+/// A weakening that is rarely seen needs more than the control, which has to try them all.
+const SEED: (&str, &str) = ("SHUTTLE_RANDOM_SEED", "1");
+const CONTROLS: (&str, &str) = ("FIRSTTOUCH_SHUTTLE_ITERATIONS", "200");
+const WEAKENED: (&str, &str) = ("FIRSTTOUCH_SHUTTLE_ITERATIONS", "2000");
 
 /// One model with one weakening, or with none.
 #[derive(Debug)]
@@ -59,30 +62,14 @@ pub(super) fn run(limit: Duration, filter: &[String]) -> anyhow::Result<ExitCode
     for one in &weakenings {
         results.extend(tree.with(&one.change(), |root| place.weakened(root, one))?);
     }
-    let mut table = table(["weakening", "model", "what it said"]);
-    for Result { weakening, checker, model, ended, .. } in &results {
-        let said = match ended {
-            Ended::Passed => "nothing: it passes".to_owned(),
-            Ended::Failed(reason) => reason.chars().take(100).collect(),
-            Ended::Late => format!("nothing in {} s", limit.as_secs()),
-        };
-        table.add_row([weakening.clone(), format!("{} {model}", checker.name()), said]);
-    }
-    print(&table.to_string());
     let wrong: Vec<_> = results.iter().filter(|result| !result.is_right).collect();
-    for Result { weakening, checker, model, ended, .. } in &wrong {
-        let trouble = if weakening == CONTROL {
-            "FAILED without a weakening"
-        } else if matches!(ended, Ended::Failed(_)) {
-            "SEEN, though said to be unseen"
-        } else {
-            "NOT SEEN"
-        };
-        print(&format!("{trouble}: {weakening}: {} {model}", checker.name()));
+    print("");
+    for result in &wrong {
+        print(&result.line(limit));
     }
-    let seen = results.iter().filter(|result| result.is_right && result.weakening != CONTROL);
-    let seen: BTreeSet<_> = seen.map(|result| &result.weakening).collect();
-    print(&format!("{} of {} weakenings are as declared", seen.len(), weakenings.len()));
+    let not_as_declared: BTreeSet<_> = wrong.iter().map(|result| &result.weakening).collect();
+    let right = weakenings.iter().filter(|one| !not_as_declared.contains(&one.name)).count();
+    print(&format!("{right} of {} weakenings are as declared", weakenings.len()));
     Ok(if wrong.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -100,16 +87,9 @@ impl Place {
         for checker in Checker::ALL {
             let models: BTreeSet<_> =
                 weakenings.iter().flat_map(|one| one.models(checker)).collect();
-            if models.is_empty() {
-                continue;
-            }
-            let program = checker.build(root, &self.target)?;
-            for model in models {
-                let ended = self.run(&program, root, checker, model)?;
-                let is_right = ended == Ended::Passed;
-                let (weakening, model) = (CONTROL.to_owned(), model.clone());
-                results.push(Result { weakening, checker, model, ended, is_right });
-            }
+            let is_right = |ended: &Ended| *ended == Ended::Passed;
+            let models = models.into_iter();
+            results.extend(self.run(CONTROL, root, checker, models, CONTROLS, is_right)?);
         }
         Ok(results)
     }
@@ -118,36 +98,71 @@ impl Place {
     fn weakened(&self, root: &Path, one: &Weakening) -> anyhow::Result<Vec<Result>> {
         let mut results = Vec::new();
         for checker in Checker::ALL {
-            if one.models(checker).is_empty() {
-                continue;
-            }
-            let program = checker.build(root, &self.target)?;
-            for model in one.models(checker) {
-                let ended = self.run(&program, root, checker, model)?;
-                // A model that says nothing has not seen it.
-                let is_right = match one.unseen {
-                    Some(_) => ended == Ended::Passed,
-                    None => matches!(ended, Ended::Failed(_)),
-                };
-                let (weakening, model) = (one.name.clone(), model.clone());
-                results.push(Result { weakening, checker, model, ended, is_right });
-            }
+            // A model that says nothing has not seen it.
+            let is_right = |ended: &Ended| match one.unseen {
+                Some(_) => *ended == Ended::Passed,
+                None => matches!(ended, Ended::Failed(_)),
+            };
+            let models = one.models(checker).iter();
+            results.extend(self.run(&one.name, root, checker, models, WEAKENED, is_right)?);
         }
         Ok(results)
     }
 
-    fn run(
+    /// Builds what a checker runs, and runs some of its models.
+    fn run<'a>(
         &self,
-        program: &Path,
+        weakening: &str,
         root: &Path,
         checker: Checker,
-        model: &str,
-    ) -> anyhow::Result<Ended> {
+        models: impl ExactSizeIterator<Item = &'a String>,
+        schedules: (&str, &str),
+        is_right: impl Fn(&Ended) -> bool,
+    ) -> anyhow::Result<Vec<Result>> {
+        if models.len() == 0 {
+            return Ok(Vec::new());
+        }
+        let program = checker.build(root, &self.target)?;
         let environment: &[_] = match checker {
             Checker::Loom => &[],
-            Checker::Shuttle => &SHUTTLE,
+            Checker::Shuttle => &[SEED, schedules],
         };
-        model::run(program, &package(root), model, self.limit, environment)
+        let run = |model: &String| {
+            let ended = model::run(&program, &package(root), model, self.limit, environment)?;
+            let is_right = is_right(&ended);
+            let result = Result {
+                weakening: weakening.to_owned(),
+                checker,
+                model: model.clone(),
+                ended,
+                is_right,
+            };
+            print(&result.line(self.limit));
+            Ok(result)
+        };
+        models.map(run).collect()
+    }
+}
+
+impl Result {
+    /// Says how the model ended, and whether it should have.
+    fn line(&self, limit: Duration) -> String {
+        let Self { weakening, checker, model, ended, is_right } = self;
+        let said = match ended {
+            Ended::Passed => "passes".to_owned(),
+            Ended::Failed(reason) => {
+                format!("fails: {}", reason.chars().take(80).collect::<String>())
+            }
+            Ended::Late => format!("says nothing in {} s", limit.as_secs()),
+        };
+        let is_control = weakening == CONTROL;
+        let verdict = match (is_right, ended) {
+            (true, _) => "",
+            (false, _) if is_control => "  <- WRONG without a weakening",
+            (false, Ended::Failed(_)) => "  <- SEEN, though said to be unseen",
+            (false, _) => "  <- NOT SEEN",
+        };
+        format!("{weakening}: {} {model} {said}{verdict}", checker.name())
     }
 }
 
