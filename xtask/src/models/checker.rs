@@ -16,6 +16,14 @@ pub(crate) enum Checker {
     Shuttle,
 }
 
+/// What runs models.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Program {
+    pub(super) path: PathBuf,
+    /// The folder of its package, in which it runs as it would for cargo.
+    pub(super) folder: PathBuf,
+}
+
 impl Checker {
     pub(crate) const ALL: [Self; 2] = [Self::Loom, Self::Shuttle];
 
@@ -33,7 +41,9 @@ impl Checker {
     pub(crate) fn tests(self) -> &'static [&'static str] {
         match self {
             Self::Loom => &["-p", "firsttouch-pool", "--release", "--lib"],
-            Self::Shuttle => &["-p", "firsttouch-pool", "--test", "shuttle"],
+            Self::Shuttle => {
+                &["-p", "firsttouch-pool", "-p", "firsttouch-job", "--test", "shuttle"]
+            }
         }
     }
 
@@ -49,8 +59,8 @@ impl Checker {
             .env("CARGO_TARGET_DIR", target.join(self.name()));
     }
 
-    /// Builds its models in a workspace, and returns the program that runs them.
-    pub(super) fn build(self, workspace: &Path, target: &Path) -> anyhow::Result<PathBuf> {
+    /// Builds its models in a workspace, and returns the programs that run them.
+    pub(super) fn build(self, workspace: &Path, target: &Path) -> anyhow::Result<Vec<Program>> {
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let mut command = Command::new(cargo);
         command
@@ -62,13 +72,18 @@ impl Checker {
         self.prepare(&mut command, target);
         let output = command.output().context("cannot run cargo")?;
         ensure!(output.status.success(), "the models for {} cannot be built", self.name());
-        let messages = Message::parse_stream(output.stdout.as_slice());
-        let program = messages.filter_map(Result::ok).find_map(|message| match message {
-            Message::CompilerArtifact(artifact) if artifact.profile.test => artifact.executable,
+        let messages = Message::parse_stream(output.stdout.as_slice()).filter_map(Result::ok);
+        let programs = messages.filter_map(|message| match message {
+            Message::CompilerArtifact(artifact) if artifact.profile.test => Some(Program {
+                path: artifact.executable?.into_std_path_buf(),
+                folder: artifact.manifest_path.parent()?.as_std_path().to_owned(),
+            }),
             _ => None,
         });
-        let program = program.context("cargo names no program that runs the models")?;
-        Ok(program.into_std_path_buf())
+        let mut programs: Vec<_> = programs.collect();
+        ensure!(!programs.is_empty(), "cargo names no program that runs the models");
+        programs.sort();
+        Ok(programs)
     }
 
     /// The folder of a workspace that holds the sources of its models.

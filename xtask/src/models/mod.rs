@@ -9,7 +9,6 @@ mod model;
 mod self_check;
 mod weakening;
 
-use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -53,28 +52,24 @@ fn run_models(limit: Duration, filter: &[String]) -> anyhow::Result<ExitCode> {
     let (root, target) = (crate::workspace::root(), crate::workspace::target()?);
     let (mut ran, mut wrong) = (0, 0);
     for checker in Checker::ALL {
-        let program = checker.build(root, &target)?;
-        for name in model::list(&program)?.iter().filter(|name| chosen(name, filter)) {
-            let began = Instant::now();
-            let ended = model::run(&program, &package(root), name, limit, &[])?;
-            let took = began.elapsed().as_secs_f32();
-            ran += 1;
-            wrong += usize::from(ended != Ended::Passed);
-            let ended = match ended {
-                Ended::Passed => "ok".to_owned(),
-                Ended::Failed(reason) => format!("FAILED: {reason}"),
-                Ended::Late => format!("LATE: not done in {} s", limit.as_secs()),
-            };
-            print(&format!("{} {name} ... {ended} ({took:.1} s)", checker.name()));
+        for program in checker.build(root, &target)? {
+            for name in model::list(&program)?.iter().filter(|name| chosen(name, filter)) {
+                let began = Instant::now();
+                let ended = model::run(&program, name, limit, &[])?;
+                let took = began.elapsed().as_secs_f32();
+                ran += 1;
+                wrong += usize::from(ended != Ended::Passed);
+                let ended = match ended {
+                    Ended::Passed => "ok".to_owned(),
+                    Ended::Failed(reason) => format!("FAILED: {reason}"),
+                    Ended::Late => format!("LATE: not done in {} s", limit.as_secs()),
+                };
+                print(&format!("{} {name} ... {ended} ({took:.1} s)", checker.name()));
+            }
         }
     }
     anyhow::ensure!(ran > 0, "no model is called like {}", filter.join(" or "));
     Ok(if wrong == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-/// The folder of a workspace that its models run in, as cargo would run them.
-fn package(workspace: &Path) -> std::path::PathBuf {
-    workspace.join("crates/pool")
 }
 
 fn chosen(name: &str, filter: &[String]) -> bool {

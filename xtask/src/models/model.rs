@@ -4,12 +4,13 @@
 //! without end: neither keeps the next from being run.
 
 use std::io::{Read as _, Seek as _};
-use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
+
+use super::checker::Program;
 
 /// How one model ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,9 +24,9 @@ pub(super) enum Ended {
 }
 
 /// Lists the models that a program has.
-pub(super) fn list(program: &Path) -> anyhow::Result<Vec<String>> {
-    let output = Command::new(program).args(["--list", "--format", "terse"]).output()?;
-    ensure!(output.status.success(), "{} lists no models", program.display());
+pub(super) fn list(program: &Program) -> anyhow::Result<Vec<String>> {
+    let output = Command::new(&program.path).args(["--list", "--format", "terse"]).output()?;
+    ensure!(output.status.success(), "{} lists no models", program.path.display());
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let names = text.lines().filter_map(|line| line.strip_suffix(": test"));
     Ok(names.filter(|name| is_model(name)).map(str::to_owned).collect())
@@ -38,23 +39,22 @@ fn is_model(name: &str) -> bool {
 
 /// Runs one model of a program for as long as `limit` at most.
 pub(super) fn run(
-    program: &Path,
-    folder: &Path,
+    program: &Program,
     name: &str,
     limit: Duration,
     environment: &[(&str, &str)],
 ) -> anyhow::Result<Ended> {
     let mut output = tempfile::tempfile()?;
-    let mut child = Command::new(program)
+    let mut child = Command::new(&program.path)
         .args([name, "--exact", "--nocapture", "--test-threads", "1"])
-        .current_dir(folder)
+        .current_dir(&program.folder)
         .envs(environment.iter().copied())
         .env("RUST_BACKTRACE", "0")
         .stdin(Stdio::null())
         .stdout(output.try_clone()?)
         .stderr(output.try_clone()?)
         .spawn()
-        .with_context(|| format!("cannot run {}", program.display()))?;
+        .with_context(|| format!("cannot run {}", program.path.display()))?;
     let deadline = Instant::now() + limit;
     let status = loop {
         if let Some(status) = child.try_wait()? {
@@ -107,7 +107,8 @@ mod tests {
                 .expect("a script can be written");
             let chmod = Command::new("chmod").arg("+x").arg(&path).status();
             assert!(chmod.is_ok_and(|status| status.success()));
-            run(&path, folder.path(), "name", Duration::from_secs(5), &[]).expect("it runs")
+            let program = Program { path, folder: folder.path().to_owned() };
+            run(&program, "name", Duration::from_secs(2), &[]).expect("it runs")
         };
         assert_eq!(script("exit 0"), Ended::Passed);
         assert_eq!(script("exit 3"), Ended::Failed("exit status: 3".to_owned()));

@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::ensure;
+use anyhow::{Context as _, ensure};
 use comfy_table::{Table, presets};
 
 use super::checker::Checker;
 use super::model::{self, Ended};
 use super::weakening::{self, Weakening};
-use super::{chosen, package, print};
+use super::{chosen, print};
 use crate::planted::{CONTROL, Tree};
 use crate::workspace;
 
@@ -122,13 +122,16 @@ impl Place {
         if models.len() == 0 {
             return Ok(Vec::new());
         }
-        let program = checker.build(root, &self.target)?;
+        let programs = checker.build(root, &self.target)?;
+        // Weakenings are of the pool, and so are the models that must see them.
+        let program = programs.iter().find(|program| program.folder.ends_with("pool"));
+        let program = program.context("the pool has no models")?;
         let environment: &[_] = match checker {
             Checker::Loom => &[],
             Checker::Shuttle => &[SEED, schedules],
         };
         let run = |model: &String| {
-            let ended = model::run(&program, &package(root), model, self.limit, environment)?;
+            let ended = model::run(program, model, self.limit, environment)?;
             let is_right = is_right(&ended);
             let result = Result {
                 weakening: weakening.to_owned(),
