@@ -193,10 +193,13 @@ fn a_spawned_closure_runs_before_shutdown_ends() {
         let model = Model::new(1);
         let ran = Arc::new(std::sync::atomic::AtomicBool::new(false));
         let runs = Arc::clone(&ran);
-        task::spawn(&model.shared, None, move || {
-            runs.store(true, std::sync::atomic::Ordering::SeqCst)
+        // A thread of its own, so that the helper may be anywhere in its loop before.
+        let caller = thread::spawn(move || {
+            let run = move || runs.store(true, std::sync::atomic::Ordering::SeqCst);
+            task::spawn(&model.shared, run);
+            model.shut_down();
         });
-        model.shut_down();
+        caller.join().expect("the caller ends");
         assert!(ran.load(std::sync::atomic::Ordering::SeqCst));
     });
 }
