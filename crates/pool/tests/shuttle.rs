@@ -192,9 +192,15 @@ fn required_members_come_to_calls_that_are_open_at_once() {
             let team = every_node(&pool, Team::new(), |team, node| {
                 team.require(node, required).invite(node, invited)
             });
-            let came = AtomicUsize::new(0);
-            let members = pool.run(&team, |_| _ = came.fetch_add(1, SeqCst));
-            assert_eq!(came.load(SeqCst), members);
+            let came: Vec<_> = pool.helpers().iter().map(|_| AtomicUsize::new(0)).collect();
+            let members = pool.run(&team, |member| {
+                if let Some(helper) = member.helper() {
+                    came[helper.index].fetch_add(1, SeqCst);
+                }
+            });
+            assert!(came.iter().all(|came| came.load(SeqCst) <= 1), "nobody comes twice");
+            let came: usize = came.iter().map(|came| came.load(SeqCst)).sum();
+            assert_eq!(1 + came, members);
             assert!(members > pool.nodes().count() * required.min(1));
         };
         thread::scope(|threads| {
@@ -215,6 +221,17 @@ fn broadcasts_of_two_pools_go_into_each_other() {
         thread::scope(|threads| {
             threads.spawn(|| there_and_back(&one, &other));
             threads.spawn(|| there_and_back(&other, &one));
+        });
+    });
+}
+
+#[test]
+fn helpers_of_one_pool_broadcast_to_each_other() {
+    check(|| {
+        let pool = pool(1, 2);
+        pool.broadcast(|_| {
+            let came = pool.broadcast(|member| member.helper().map(|helper| helper.index));
+            assert_eq!(came, [Some(0), Some(1)]);
         });
     });
 }

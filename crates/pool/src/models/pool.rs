@@ -240,20 +240,46 @@ fn two_spawned_closures_that_need_each_other_both_run() {
     check(|| {
         let model = Model::new(2);
         let met = Arc::new((Mutex::new(0), Condvar::new()));
-        for _ in 0..2 {
+        let meet = || {
             let met = Arc::clone(&met);
             // Where one helper sleeps on while the other waits here, loom finds a deadlock.
-            task::spawn(&model.shared, None, move || {
+            move || {
                 let (count, changed) = &*met;
                 let mut count = count.lock().expect("nobody panics with it");
                 *count += 1;
                 changed.notify_all();
-                while *count < 2 {
+                while *count < 3 {
                     count = changed.wait(count).expect("nobody panics with it");
                 }
-            });
-        }
-        model.shut_down();
+            }
+        };
+        let (one, other, wait) = (meet(), meet(), meet());
+        // A thread of its own, so that both helpers may sleep before.
+        let caller = thread::spawn(move || {
+            task::spawn(&model.shared, one);
+            task::spawn(&model.shared, other);
+            // Shutdown would wake them.
+            wait();
+            model.shut_down();
+        });
+        caller.join().expect("the caller ends");
+    });
+}
+
+#[test]
+fn a_helper_that_was_woken_sleeps_and_is_woken_again() {
+    check(|| {
+        let model = Model::new(1);
+        let caller = thread::spawn(move || {
+            for _ in 0..2 {
+                let ran = Event::new();
+                let runs = ran.clone();
+                task::spawn(&model.shared, move || runs.happens());
+                ran.wait();
+            }
+            model.shut_down();
+        });
+        caller.join().expect("the caller ends");
     });
 }
 

@@ -102,22 +102,24 @@ fn two_callers_do_not_open_the_same_round() {
 fn a_caller_takes_back_no_ticket_of_the_next_round() {
     check(|| {
         let post = Arc::new(Post::default());
-        let mine = Call::new(1);
+        let calls = Arc::new([Call::new(1), Call::new(1)]);
         let work = |_: Arrival| ();
-        let call = CallRef::new(&mine, &work);
-        assert_eq!(post.open(call, 1, tickets(0, 1)), Some(1));
+        let first = CallRef::new(&calls[0], &work);
+        assert_eq!(post.open(first, 1, tickets(0, 1)), Some(1));
         // A helper comes to this round, and the next caller may open its own.
         assert!(post.accept(0, Looking::ForAny).is_some());
-        let other = thread::spawn({
-            let post = Arc::clone(&post);
+        // This caller is the one that loom starts late: it looks for steps to
+        // put a load before, and finds the last store only.
+        let caller = thread::spawn({
+            let (post, calls) = (Arc::clone(&post), Arc::clone(&calls));
             move || {
-                let (call, work) = (Call::new(1), |_: Arrival| ());
-                let call = CallRef::new(&call, &work);
-                assert_eq!(post.open(call, 1, tickets(0, 1)), Some(2));
-                assert_eq!(post.withdraw(&call), 1, "nobody else takes its ticket");
+                let first = CallRef::new(&calls[0], &work);
+                assert_eq!(post.withdraw(&first), 0, "its only ticket was taken");
             }
         });
-        assert_eq!(post.withdraw(&call), 0, "its only ticket was taken");
-        other.join().expect("it ends");
+        let next = CallRef::new(&calls[1], &work);
+        assert_eq!(post.open(next, 1, tickets(0, 1)), Some(2));
+        assert_eq!(post.withdraw(&next), 1, "nobody else takes its ticket");
+        caller.join().expect("it ends");
     });
 }
