@@ -54,9 +54,9 @@ pub(super) fn list(filter: &[String]) -> anyhow::Result<()> {
 /// Plants the weakenings whose name contains one of the filter's texts, all of them by default.
 pub(super) fn run(limit: Duration, filter: &[String]) -> anyhow::Result<ExitCode> {
     let weakenings = choose(filter)?;
-    let target = workspace::target()?;
-    let tree = Tree::new(workspace::root(), target.join("models"));
-    let place = Place { target, limit };
+    let folder = workspace::target()?.join("models");
+    let tree = Tree::new(workspace::root(), folder.join("tree"));
+    let place = Place { target: folder, limit };
     tree.refresh()?;
     let mut results = place.control(tree.root(), &weakenings)?;
     for one in &weakenings {
@@ -75,7 +75,7 @@ pub(super) fn run(limit: Duration, filter: &[String]) -> anyhow::Result<ExitCode
 
 /// Where models are built, and how long each may run.
 struct Place {
-    /// Shared with the sources themselves: all that the models depend on is built once.
+    /// The copy's own: to cargo, what is built of it has the names of what is built of the sources.
     target: PathBuf,
     limit: Duration,
 }
