@@ -169,6 +169,19 @@ fn required_helpers_all_come() {
 }
 
 #[test]
+fn a_required_helper_that_sleeps_comes() {
+    check(|| {
+        let model = Model::new(1);
+        // A thread of its own, so that the helper may sleep before.
+        let caller = thread::spawn(move || {
+            assert_eq!(model.call(1, 0), 2);
+            model.shut_down();
+        });
+        caller.join().expect("the caller ends");
+    });
+}
+
+#[test]
 fn a_required_helper_comes_and_an_invited_one_may() {
     check(|| {
         let model = Model::new(2);
