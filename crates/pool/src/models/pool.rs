@@ -209,7 +209,7 @@ fn a_spawned_closure_runs_before_shutdown_ends() {
         // A thread of its own, so that the helper may be anywhere in its loop before.
         let caller = thread::spawn(move || {
             let run = move || runs.store(true, std::sync::atomic::Ordering::SeqCst);
-            task::spawn(&model.shared, run);
+            task::spawn(&model.shared, None, run);
             model.shut_down();
         });
         caller.join().expect("the caller ends");
@@ -269,8 +269,8 @@ fn two_spawned_closures_that_need_each_other_both_run() {
         let (one, other, wait) = (meet(), meet(), meet());
         // A thread of its own, so that both helpers may sleep before.
         let caller = thread::spawn(move || {
-            task::spawn(&model.shared, one);
-            task::spawn(&model.shared, other);
+            task::spawn(&model.shared, None, one);
+            task::spawn(&model.shared, None, other);
             // Shutdown would wake them.
             wait();
             model.shut_down();
@@ -287,7 +287,7 @@ fn a_helper_that_was_woken_sleeps_and_is_woken_again() {
             for _ in 0..2 {
                 let ran = Event::new();
                 let runs = ran.clone();
-                task::spawn(&model.shared, move || runs.happens());
+                task::spawn(&model.shared, None, move || runs.happens());
                 ran.wait();
             }
             model.shut_down();

@@ -8,7 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use firsttouch_pool::{Pool, Team};
+use firsttouch_pool::{Pool, ScopeOptions, Steal, Team};
 use firsttouch_topology::affinity;
 #[cfg(shuttle)]
 use shuttle::{
@@ -74,6 +74,12 @@ enum Call {
         invited: usize,
     },
     Broadcast,
+    /// A scope on one node, or for the helpers of few.
+    ScopeWith {
+        tasks: u64,
+        node: u64,
+        steal: Steal,
+    },
     /// Tasks that reach their scope from other frames, pools and threads.
     ScopeFromElsewhere,
     /// A pool that is dropped, perhaps by a panic, while closures are queued there and run.
@@ -92,11 +98,16 @@ pub(crate) fn mix(seed: u64, n: u64) -> u64 {
 
 fn call_at(seed: u64, depth: u32) -> Call {
     let pick = |n: u64, choices: u64| mix(seed, 100 + n) % choices;
-    match pick(0, 14) {
+    match pick(0, 16) {
         _ if depth == 0 => Call::Leaf,
         0 | 1 => Call::Leaf,
         2..=4 => Call::Join,
         5..=6 => Call::Scope { tasks: pick(1, 5) },
+        13 | 14 => Call::ScopeWith {
+            tasks: pick(1, 5),
+            node: pick(2, 5),
+            steal: [Steal::Node, Steal::Near, Steal::Anywhere][pick(3, 3) as usize],
+        },
         7..=8 => Call::Run {
             pieces: pick(1, 4),
             required: pick(2, 3) as usize,
@@ -157,7 +168,7 @@ impl Forest {
             Call::Leaf => Outcome { leaves: 1, handled: 0, panics: leaf_panics(seed) },
             Call::Join => all(2, 1),
             Call::Install => all(1, 1),
-            Call::Scope { tasks } => all(1 + tasks, 1),
+            Call::Scope { tasks } | Call::ScopeWith { tasks, .. } => all(1 + tasks, 1),
             Call::Run { pieces, .. } => all(pieces, 1),
             Call::Broadcast => all(1, self.pool(seed).helpers().len()),
             Call::ScopeFromElsewhere => all(5, 1),
@@ -200,6 +211,40 @@ impl Forest {
                 }
                 child(0);
             }),
+            Call::ScopeWith { tasks, node, steal } => {
+                let nodes: Vec<_> = pool.nodes().map(|(node, _)| node).collect();
+                let node = nodes.get(node as usize).copied();
+                let mut options = ScopeOptions::new().steal(steal);
+                if let Some(node) = node {
+                    options = options.node(node);
+                }
+                let stays = || {
+                    let by = pool.current_helper().map(|helper| helper.node);
+                    let strict = steal == Steal::Node && nodes.len() > 1;
+                    if let (true, Some(node), Some(by)) = (strict, node, by) {
+                        if by != node {
+                            let what = format!("a task for node {node} ran on node {by}");
+                            self.tally.fail(what);
+                        }
+                    }
+                };
+                let opened = pool.scope_with(&options, |scope| {
+                    for task in 0..tasks {
+                        scope.spawn(move |scope| {
+                            stays();
+                            match task % 2 {
+                                0 => child(1 + task),
+                                _ => scope.spawn(move |_| {
+                                    stays();
+                                    child(1 + task);
+                                }),
+                            }
+                        });
+                    }
+                    child(0);
+                });
+                opened.expect("the pool has that node");
+            }
             Call::Run { pieces, required, invited } => {
                 let team = pool.nodes().fold(Team::new(), |team, (node, _)| {
                     team.require(node, required).invite(node, invited)
