@@ -79,7 +79,7 @@ fn options() -> Loop {
     Loop::new()
         .schedule(schedule)
         .location([Location::Anywhere, Location::Spread][below(2)].clone())
-        .steal([Steal::Anywhere, Steal::Never][below(2)])
+        .steal([Steal::Anywhere, Steal::Node][below(2)])
         .invite_after(Duration::ZERO)
         .min_chunk(1)
         .max_threads((1 + below(4)).try_into().expect("a test asks for threads"))
