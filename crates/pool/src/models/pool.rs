@@ -65,8 +65,13 @@ impl Model {
         };
         let started: Vec<_> = deques.iter().enumerate().map(start).collect();
         let handles: Vec<_> = started.iter().map(|started| started.thread.clone()).collect();
-        let shared =
-            Arc::new(Shared::new(Arc::clone(&TOPOLOGY), started, Duration::ZERO, steal, Handlers::default()));
+        let shared = Arc::new(Shared::new(
+            Arc::clone(&TOPOLOGY),
+            started,
+            Duration::ZERO,
+            steal,
+            Handlers::default(),
+        ));
         (deques, handles, shared)
     }
 
