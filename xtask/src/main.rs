@@ -1,4 +1,4 @@
-//! The project's commands: `cargo xtask bench`, `test`, `topology` and `vm`.
+//! The project's commands: `cargo xtask bench`, `models`, `test`, `topology` and `vm`.
 
 use std::process::ExitCode;
 
@@ -7,9 +7,12 @@ use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
 mod bench;
+mod models;
+mod planted;
 mod test;
 mod topology;
 mod vm;
+mod workspace;
 
 /// Commands for people who use, measure or change firsttouch.
 #[derive(Debug, Parser)]
@@ -27,6 +30,8 @@ struct Cli {
 enum Command {
     /// Measure firsttouch beside the other ways of doing the same work.
     Bench(bench::Args),
+    /// Run the models of the pool's protocols, or weaken these to see which models fail.
+    Models(models::Args),
     /// Run everything the project checks.
     Test(test::Args),
     /// Draw this machine, or a recorded one.
@@ -42,6 +47,7 @@ fn main() -> ExitCode {
     }
     let outcome = match cli.command {
         Command::Bench(args) => bench::run(args),
+        Command::Models(args) => models::run(args),
         Command::Test(args) => test::run(args),
         Command::Topology(args) => topology::run(args),
         Command::Vm(args) => vm::run(args),

@@ -1,10 +1,9 @@
 //! Which chunk is next, where each thread has chunks of its own to begin with.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use crossbeam_utils::CachePadded;
 
 use crate::plan::Plan;
+use crate::sync::{AtomicU64, Ordering};
 
 /// Hands out the numbers below a limit, each once, to threads that sit in seats.
 ///

@@ -6,7 +6,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
-use std::sync::{Mutex, PoisonError};
+use std::sync::PoisonError;
 use std::time::Instant;
 
 use firsttouch_memory::{MemoryError, Migrated, Region};
@@ -19,7 +19,7 @@ use crate::init::policies;
 use crate::job::Job;
 use crate::job::body::{Body, NoUndo, Whole};
 use crate::job::sites::Sites;
-use crate::sync::lock;
+use crate::sync::{Mutex, lock};
 use crate::{Binding, Chunk, JobError, Placement, RunError, Steal, pages};
 
 /// The least work worth one thread, in bytes.

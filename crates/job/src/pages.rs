@@ -1,14 +1,13 @@
 //! Where a region's pages lie, asked by several threads.
 
 use std::num::NonZeroUsize;
-use std::sync::Mutex;
 
 use firsttouch_memory::{MemoryError, Parts, Residency};
 use firsttouch_pool::Pool;
 
 use crate::job::Job;
 use crate::job::body::{Body, NoUndo, Whole};
-use crate::sync::lock;
+use crate::sync::{Mutex, lock};
 use crate::{Chunk, RunError};
 
 /// The most bytes that one thread asks about at a time.

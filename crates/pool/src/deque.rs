@@ -4,11 +4,11 @@
 //! place. Jobs are taken one at a time and never in batches: a job that was
 //! stolen has been started by the thief (`docs/protocols/waiting.md`).
 //!
-//! loom cannot see into that crate; its models use a queue whose operations are single steps.
+//! loom and shuttle cannot see into that crate; models use a queue whose operations are single steps.
 
-#[cfg(not(loom))]
+#[cfg(not(any(loom, shuttle)))]
 use crossbeam_deque as imp;
-#[cfg(loom)]
+#[cfg(any(loom, shuttle))]
 use model as imp;
 
 use crate::task::JobRef;
@@ -97,8 +97,8 @@ fn until_decided(mut steal: impl FnMut() -> imp::Steal<JobRef>) -> Option<JobRef
     }
 }
 
-/// Queues with the interface of `crossbeam-deque`, each under a lock that loom sees.
-#[cfg(loom)]
+/// Queues with the interface of `crossbeam-deque`, each of whose steps a model's scheduler sees.
+#[cfg(any(loom, shuttle))]
 mod model {
     use std::collections::VecDeque;
     use std::sync::Arc;

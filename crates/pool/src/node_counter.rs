@@ -3,12 +3,12 @@
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use crossbeam_utils::CachePadded;
 use firsttouch_topology::NodeId;
 
 use crate::shared::Shared;
+use crate::sync::{AtomicU32, AtomicUsize, Ordering};
 
 /// The counters that a node has to lend: as many as a word has bits.
 const COUNTERS: usize = u32::BITS as usize;

@@ -3,7 +3,6 @@
 use std::fmt;
 use std::panic::resume_unwind;
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use crossbeam_utils::CachePadded;
@@ -23,6 +22,7 @@ use crate::shared::Shared;
 use crate::steal::Steal;
 use crate::storage::Storage;
 use crate::sync::UnsafeCell;
+use crate::sync::thread::{self, JoinHandle};
 use crate::task::{self, Scope, ScopeOptions};
 use crate::team::{Ask, Member, Team, fork};
 use crate::worker::NO_SCOPE;

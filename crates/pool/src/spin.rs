@@ -5,7 +5,7 @@
 //! about as long, and then sleeps: at worst it has waited twice what it had to.
 
 use std::time::Duration;
-#[cfg(not(loom))]
+#[cfg(not(any(loom, shuttle)))]
 use std::time::Instant;
 
 /// How long the pool's threads look before they sleep, unless the builder is told otherwise.
@@ -14,15 +14,15 @@ pub(crate) const DEFAULT: Duration = Duration::from_micros(100);
 /// The share of the time in which the thread keeps its CPU; after that it offers it to others at each look.
 ///
 /// Short, as the thread it waits for may be waiting for that very CPU.
-#[cfg(not(loom))]
+#[cfg(not(any(loom, shuttle)))]
 const KEEPS_CPU: u32 = 16;
 
 /// Looks between two looks at the clock.
-#[cfg(not(loom))]
+#[cfg(not(any(loom, shuttle)))]
 const LOOKS_PER_CLOCK: u32 = 32;
 
 /// One wait's looks.
-#[cfg(not(loom))]
+#[cfg(not(any(loom, shuttle)))]
 #[derive(Debug)]
 pub(crate) struct Spin {
     budget: Duration,
@@ -31,7 +31,7 @@ pub(crate) struct Spin {
     yields: bool,
 }
 
-#[cfg(not(loom))]
+#[cfg(not(any(loom, shuttle)))]
 impl Spin {
     pub(crate) fn new(budget: Duration) -> Self {
         Self { budget, began: None, looks: 0, yields: false }
@@ -65,27 +65,39 @@ impl Spin {
     }
 }
 
-/// In a model, nobody spins: loom tries every order of steps anyhow.
-#[cfg(loom)]
+/// One wait's looks in a model, which has no clock.
+#[cfg(any(loom, shuttle))]
 #[derive(Debug)]
-pub(crate) struct Spin;
+pub(crate) struct Spin {
+    looks: u32,
+    left: u32,
+}
 
-#[cfg(loom)]
+#[cfg(any(loom, shuttle))]
 impl Spin {
-    pub(crate) fn new(_: Duration) -> Self {
-        Self
+    /// loom tries every order of steps, so that a second look shows nothing new; shuttle tries some.
+    const LOOKS: u32 = if cfg!(loom) { 0 } else { 3 };
+
+    pub(crate) fn new(budget: Duration) -> Self {
+        Self { looks: 0, left: if budget.is_zero() { 0 } else { Self::LOOKS } }
     }
 
     pub(crate) fn pause(&mut self) -> bool {
-        false
+        // A scheduler with priorities would have the thread look for ever.
+        #[cfg(shuttle)]
+        crate::sync::thread::yield_now();
+        self.looks += 1;
+        let left = self.left;
+        self.left = left.saturating_sub(1);
+        left > 0
     }
 
     pub(crate) fn is_round(&self) -> bool {
-        true
+        self.looks % 2 == 0
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(any(loom, shuttle))))]
 mod tests {
     use super::*;
 

@@ -1,27 +1,59 @@
-//! Atomics, locks and parking: std's, or loom's when a model is checked.
+//! Atomics, locks, threads and parking: std's, or loom's or shuttle's when a model is checked.
 //!
 //! Everything that threads share in this crate comes through here, so that a
 //! model checks the code that ships. The one exception is the deque
-//! ([`crate::deque`]), which loom cannot see into.
-
-#[cfg(not(loom))]
-pub(crate) use std::sync::atomic::{
-    AtomicBool, AtomicPtr, AtomicU8, AtomicU64, AtomicUsize, Ordering, fence,
-};
-#[cfg(not(loom))]
-pub(crate) use std::thread::{Thread, current, park, park_timeout};
-#[cfg(not(loom))]
-pub(crate) use std::thread_local;
+//! ([`crate::deque`]), which neither of them can see into.
+//!
+//! loom tries every order of a small model's steps, and what each ordering
+//! allows; shuttle tries random orders of whole pools, the same order for every
+//! thread. The thread sanitizer runs the pool as it is, but for std's locks and
+//! channels, which it does not see. `docs/protocols/models.md` and
+//! `docs/testing.md` say what each can show.
 
 #[cfg(loom)]
-pub(crate) use loom::sync::atomic::{
-    AtomicBool, AtomicPtr, AtomicU8, AtomicU64, AtomicUsize, Ordering, fence,
+mod parking;
+#[cfg(thread_sanitizer)]
+mod visible;
+
+#[cfg(loom)]
+use loom::sync as imp;
+#[cfg(shuttle)]
+use shuttle::sync as imp;
+#[cfg(not(any(loom, shuttle, thread_sanitizer)))]
+use std::sync as imp;
+use std::sync::PoisonError;
+#[cfg(thread_sanitizer)]
+use visible as imp;
+
+pub(crate) use imp::atomic::{
+    AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
 };
+
 #[cfg(loom)]
 pub(crate) use parking::{Thread, current, park, park_timeout};
+#[cfg(shuttle)]
+pub(crate) use shuttle::thread::{Thread, current, park, park_timeout};
+#[cfg(not(any(loom, shuttle)))]
+pub(crate) use std::thread::{Thread, current, park, park_timeout};
+
+/// What starts a pool's threads. Models of loom start their own, with less around them.
+#[cfg(shuttle)]
+pub(crate) use shuttle::thread;
+#[cfg(not(shuttle))]
+pub(crate) use std::thread;
+
+#[cfg(any(shuttle, thread_sanitizer))]
+pub(crate) use imp::mpsc;
+#[cfg(not(any(shuttle, thread_sanitizer)))]
+pub(crate) use std::sync::mpsc;
+
+#[cfg(shuttle)]
+pub(crate) use shuttle::thread_local;
+#[cfg(not(any(loom, shuttle)))]
+pub(crate) use std::thread_local;
 
 /// Waits for another thread to make a step that is a few instructions away; `looks` counts the waits.
-#[cfg(not(loom))]
+#[cfg(not(any(loom, shuttle)))]
 pub(crate) fn pause(looks: u32) {
     /// It may be that the other thread waits for this one's CPU.
     const BEFORE_YIELD: u32 = 64;
@@ -29,21 +61,23 @@ pub(crate) fn pause(looks: u32) {
 }
 
 /// In a model, another thread has to come before this one goes on.
-#[cfg(loom)]
+#[cfg(any(loom, shuttle))]
 pub(crate) fn pause(_: u32) {
-    loom::thread::yield_now();
+    #[cfg(loom)]
+    use loom::thread;
+    thread::yield_now();
 }
 
 /// Leaves the CPU to others for a moment, a millisecond.
-#[cfg(not(loom))]
+#[cfg(not(any(loom, shuttle)))]
 pub(crate) fn nap() {
     std::thread::sleep(std::time::Duration::from_millis(1));
 }
 
 /// In a model, others have to come before this thread goes on.
-#[cfg(loom)]
+#[cfg(any(loom, shuttle))]
 pub(crate) fn nap() {
-    loom::thread::yield_now();
+    pause(0);
 }
 
 /// loom's thread-local values, in the form with `const` that std's take.
@@ -58,12 +92,6 @@ macro_rules! loom_thread_local {
 }
 #[cfg(loom)]
 pub(crate) use loom_thread_local as thread_local;
-
-#[cfg(loom)]
-use loom::sync as imp;
-#[cfg(not(loom))]
-use std::sync as imp;
-use std::sync::PoisonError;
 
 /// A lock that a panic does not poison: no user code runs while one is held.
 #[derive(Debug, Default)]
@@ -120,65 +148,5 @@ impl<T> UnsafeCell<T> {
 
     pub(crate) fn into_inner(self) -> T {
         self.0.into_inner()
-    }
-}
-
-/// Parking as std defines it: one token per thread, which `unpark` leaves and `park` takes.
-///
-/// loom's own `park` loses its token when the thread blocks on a lock in
-/// between, which std's does not.
-#[cfg(loom)]
-mod parking {
-    use loom::sync::{Condvar, Mutex};
-    use std::cell::RefCell;
-    use std::sync::Arc;
-
-    #[derive(Debug, Default)]
-    struct Token {
-        left: Mutex<bool>,
-        changed: Condvar,
-    }
-
-    #[derive(Clone, Debug, Default)]
-    pub(crate) struct Thread(Arc<Token>);
-
-    loom::thread_local! {
-        static CURRENT: RefCell<Thread> = RefCell::default();
-    }
-
-    impl Thread {
-        /// Makes this the calling thread's handle, for one that was given out before.
-        #[cfg(test)]
-        pub(crate) fn adopt(self) {
-            CURRENT.with(|current| current.replace(self));
-        }
-
-        /// Names the thread.
-        pub(crate) fn id(&self) -> *const () {
-            Arc::as_ptr(&self.0).cast()
-        }
-
-        pub(crate) fn unpark(&self) {
-            *self.0.left.lock().expect("loom's locks are not poisoned") = true;
-            self.0.changed.notify_one();
-        }
-    }
-
-    pub(crate) fn current() -> Thread {
-        CURRENT.with(|current| current.borrow().clone())
-    }
-
-    pub(crate) fn park() {
-        let Thread(token) = current();
-        let mut left = token.left.lock().expect("loom's locks are not poisoned");
-        while !*left {
-            left = token.changed.wait(left).expect("loom's locks are not poisoned");
-        }
-        *left = false;
-    }
-
-    /// Parks without a limit: no model waits for a time.
-    pub(crate) fn park_timeout(_: std::time::Duration) {
-        park();
     }
 }

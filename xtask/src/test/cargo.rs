@@ -1,12 +1,11 @@
 //! Steps that are one cargo command.
 
-use std::ffi::OsString;
-
 use anyhow::ensure;
 
 use super::command::{run, succeeds, tests_passed};
 use super::project::Project;
 use super::step::{Finding, passed, skipped};
+use crate::models::Checker;
 
 /// The features that need nothing which a machine could lack.
 const FEATURES: &str = "firsttouch/future";
@@ -45,14 +44,18 @@ pub(super) fn docs(project: &Project) -> anyhow::Result<Finding> {
 
 /// Only the pool has lock-free protocols; built for loom, its tests are its models.
 pub(super) fn loom(project: &Project) -> anyhow::Result<Finding> {
-    let mut flags = std::env::var_os("RUSTFLAGS").unwrap_or_default();
-    flags.push(OsString::from(" --cfg loom"));
-    let mut command = project.cargo(["test", "-p", "firsttouch-pool", "--release", "--lib"]);
-    command
-        .env("RUSTFLAGS", flags.to_string_lossy().trim())
-        .env("CARGO_TARGET_DIR", project.target("loom"));
-    let text = run(&mut command)?;
-    counted(&text)
+    models(project, Checker::Loom)
+}
+
+pub(super) fn shuttle(project: &Project) -> anyhow::Result<Finding> {
+    models(project, Checker::Shuttle)
+}
+
+fn models(project: &Project, checker: Checker) -> anyhow::Result<Finding> {
+    let arguments = std::iter::once("test").chain(checker.tests().iter().copied());
+    let mut command = project.cargo(arguments);
+    checker.prepare(&mut command, project.metadata.target_directory.as_std_path());
+    counted(&run(&mut command)?)
 }
 
 /// A run of tests counts only if there was a test.

@@ -18,6 +18,7 @@ mod project;
 mod recorded;
 mod step;
 mod summary;
+mod thread_sanitizer;
 
 use std::process::ExitCode;
 use std::time::Instant;
@@ -51,6 +52,16 @@ const STEPS: &[Step] = &[
         run: fork_union::check,
     },
     Step { name: "loom", what: "lock-free protocols under every schedule", run: cargo::loom },
+    Step {
+        name: "shuttle",
+        what: "whole pools and loops under random schedules",
+        run: cargo::shuttle,
+    },
+    Step {
+        name: "thread-sanitizer",
+        what: "no data race in what a pool can run; needs a nightly compiler",
+        run: thread_sanitizer::check,
+    },
     Step {
         name: "bench-page-init",
         what: "a small page-init benchmark beside rivals, its record and its plot sound",

@@ -1,8 +1,10 @@
 //! Where the lab keeps what it fetches, builds and writes: `target/vm/`.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Context as _;
+
+use crate::workspace;
 
 /// The folders under `target/vm/`; deleting any of them costs time and nothing else.
 #[derive(Clone, Debug)]
@@ -13,11 +15,7 @@ pub(crate) struct Cache {
 impl Cache {
     /// Finds the workspace's target folder.
     pub(crate) fn open() -> anyhow::Result<Self> {
-        let target = match std::env::var_os("CARGO_TARGET_DIR") {
-            Some(target) => std::path::absolute(target)?,
-            None => workspace().join("target"),
-        };
-        Ok(Self { root: target.join("vm") })
+        Ok(Self { root: workspace::target()?.join("vm") })
     }
 
     /// Returns the folder of Debian packages from one suite, existing or not.
@@ -44,12 +42,6 @@ impl Cache {
     pub(crate) fn boots(&self) -> anyhow::Result<PathBuf> {
         make(self.root.join("boots"))
     }
-}
-
-/// Returns the workspace's root.
-pub(crate) fn workspace() -> &'static Path {
-    let xtask = Path::new(env!("CARGO_MANIFEST_DIR"));
-    xtask.parent().unwrap_or(xtask)
 }
 
 fn make(folder: PathBuf) -> anyhow::Result<PathBuf> {

@@ -11,13 +11,14 @@ use firsttouch_guest::machine::Machine;
 use firsttouch_guest::protocol::{COMMANDS_PATH, REQUEST_PATH, Request, Task};
 
 use super::boot::{Boot, Booted};
-use super::cache::{self, Cache};
+use super::cache::Cache;
 use super::debian::{self, Suite};
 use super::emulator::Emulator;
 use super::guest_program::{self, COMMANDS, GUEST};
 use super::hwloc;
 use super::initramfs::Initramfs;
 use super::kernel::Kernel;
+use crate::workspace;
 
 /// An emulator, kernels and what guests find in their archive, ready to boot.
 #[derive(Debug)]
@@ -79,7 +80,7 @@ impl Lab {
     /// Builds the project as it is, with all that its cases use.
     pub(crate) fn content(&self) -> anyhow::Result<Content> {
         let programs =
-            guest_program::build(cache::workspace(), &self.cache.build(), &[GUEST, COMMANDS])?;
+            guest_program::build(workspace::root(), &self.cache.build(), &[GUEST, COMMANDS])?;
         let mut content = Content::new(None, &programs)?;
         content.archive.copy(&programs.join(COMMANDS), COMMANDS_PATH)?;
         let suite = Suite::new(&self.cache, debian::TOOLS, self.mirror.clone());

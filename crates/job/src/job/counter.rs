@@ -2,11 +2,12 @@
 
 use std::fmt;
 use std::ops::Deref;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crossbeam_utils::CachePadded;
 use firsttouch_pool::{NodeCounter, Pool};
 use firsttouch_topology::NodeId;
+
+use crate::sync::{AtomicUsize, Ordering};
 
 /// A counter in a cache line of its own, at zero when it is made.
 pub(crate) struct Counter(Place);

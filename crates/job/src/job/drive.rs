@@ -2,7 +2,7 @@
 
 use std::num::NonZeroUsize;
 use std::panic::resume_unwind;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use firsttouch_pool::{Helper, Pool};
@@ -24,7 +24,7 @@ use crate::job::watch::{Entered, Ticks, Watch};
 use crate::job::within::Narrowed;
 use crate::location::parts::Share;
 use crate::options::Options;
-use crate::sync::lock;
+use crate::sync::{Mutex, lock};
 use crate::{Chunk, JobError, JobReport};
 
 /// A job that is ready to run.

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::fmt;
 use std::panic::resume_unwind;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,7 @@ use crate::job::cancel::CancelToken;
 use crate::job::failure::RunError;
 use crate::job::progress::{Progress, ProgressSnapshot, Stall};
 use crate::job::undo::{Payload, catch, discard};
-use crate::sync::lock;
+use crate::sync::{Mutex, lock};
 use crate::{Chunk, JobReport};
 
 /// What a job comes to.

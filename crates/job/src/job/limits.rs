@@ -4,13 +4,13 @@ use std::cell::Cell;
 use std::collections::VecDeque;
 use std::fmt;
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use firsttouch_pool::{EventCount, Helper};
 
-use crate::sync::lock;
+use crate::sync::{Mutex, lock};
 
 /// Limits that jobs share: how many of them have helpers at once, and how many helpers they have in all.
 ///

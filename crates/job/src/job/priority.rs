@@ -1,12 +1,12 @@
 //! Helpers at a lower priority while they run a job, and raised when its caller waits for them.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, OnceLock};
 
 use firsttouch_topology::TopologyError;
 use firsttouch_topology::scheduling::{self, Nice, SchedPolicy, Scheduling, ThreadId};
 
-use crate::sync::lock;
+use crate::sync::{Mutex, lock};
 
 /// How a job's helpers are scheduled while they run its chunks; its caller stays as it is.
 ///

@@ -1,13 +1,13 @@
 //! How far a job has come, read by other threads while it runs.
 
 use std::fmt;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use firsttouch_topology::{CpuId, NodeId};
 
 use crate::job::watch::Watch;
-use crate::sync::lock;
+use crate::sync::{Mutex, lock};
 
 /// How far a job has come; clones read the same job.
 ///

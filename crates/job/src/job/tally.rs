@@ -1,13 +1,12 @@
 //! What a job's threads did, counted for its report.
 
-use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use firsttouch_pool::{Helper, Pinned};
 use firsttouch_topology::NodeId;
 
 use crate::job::run::{Running, Spot};
-use crate::sync::lock;
+use crate::sync::{Mutex, lock};
 use crate::{JobReport, NodeReport};
 
 /// What one thread did for one share.

@@ -3,10 +3,9 @@
 use std::any::Any;
 use std::cmp::Reverse;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Mutex;
 
 use crate::Chunk;
-use crate::sync::lock;
+use crate::sync::{Mutex, lock};
 
 /// What a closure panicked with.
 pub(crate) type Payload = Box<dyn Any + Send>;

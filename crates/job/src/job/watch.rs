@@ -2,8 +2,8 @@
 //!
 //! Made only for a job that asks for something that needs it.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crossbeam_utils::CachePadded;
@@ -17,7 +17,7 @@ use crate::job::priority::{Lowered, PriorityCounts};
 use crate::job::progress::{NodeProgress, OnProgress, ProgressSnapshot, Stall};
 use crate::job::run::Running;
 use crate::job::sites::Sites;
-use crate::sync::lock;
+use crate::sync::{Mutex, lock};
 
 /// What is known of a job's threads while they run.
 pub(crate) struct Watch {

@@ -2,7 +2,7 @@
 
 use std::num::NonZeroUsize;
 use std::ops::Range;
-use std::sync::{Mutex, PoisonError};
+use std::sync::PoisonError;
 
 use firsttouch_memory::{AddressRange, MemoryError, Residency};
 use firsttouch_pool::Pool;
@@ -10,7 +10,7 @@ use firsttouch_pool::Pool;
 use crate::job::Job;
 use crate::job::body::{Body, NoUndo, Whole};
 use crate::locality::granules::{Found, Granules, Piece};
-use crate::sync::lock;
+use crate::sync::{Mutex, lock};
 use crate::{Chunk, RunError};
 
 /// How to ask.

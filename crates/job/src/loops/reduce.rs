@@ -1,7 +1,6 @@
 //! Reductions: one value made from a range, by all threads together.
 
 use std::ops::Range;
-use std::sync::Mutex;
 
 use crossbeam_utils::CachePadded;
 use firsttouch_pool::Pool;
@@ -13,7 +12,7 @@ use crate::loops::chunks::{self, ThreadChunks};
 use crate::options::Options;
 use crate::plan::Grain;
 use crate::schedule::Cut;
-use crate::sync::lock;
+use crate::sync::{Mutex, lock};
 use crate::{JobError, Location, Loop, Plan, Schedule};
 
 /// Reduces a range to one value, on the caller and the pool's helpers.

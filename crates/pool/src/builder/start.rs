@@ -1,8 +1,7 @@
 //! Starting the helpers: all that were asked for, fewer where that was allowed, or none.
 
 use std::io;
-use std::sync::{Arc, mpsc};
-use std::thread::{self, JoinHandle};
+use std::sync::Arc;
 use std::time::Duration;
 
 use firsttouch_topology::Topology;
@@ -17,7 +16,8 @@ use crate::pool::Pool;
 use crate::shared::{HelperWork, NodeWork, Shared, Started};
 use crate::steal::Steal;
 use crate::storage::OwnPages;
-use crate::sync;
+use crate::sync::thread::{self, JoinHandle};
+use crate::sync::{self, mpsc};
 use crate::worker::Worker;
 
 /// What a pool is started with.

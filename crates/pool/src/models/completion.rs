@@ -8,7 +8,8 @@ use loom::thread;
 
 use super::check;
 use crate::completion::{Completion, Countdown, Remaining};
-use crate::sync::{Mutex, current};
+use crate::sleep::Sleep;
+use crate::sync::{AtomicUsize, Mutex, Ordering::Relaxed, current};
 use crate::worker::wait_idly;
 
 /// A pointer that a model passes to its threads.
@@ -149,5 +150,30 @@ fn a_waiting_owner_is_woken_for_a_task_spawned_elsewhere() {
         }
         assert_eq!(run, 7);
         task.join().expect("the task ends");
+    });
+}
+
+#[test]
+fn a_waiting_owner_is_woken_for_a_job_that_its_thief_shows() {
+    check(|| {
+        struct Frame {
+            shown: AtomicUsize,
+            done: Completion,
+        }
+        let frame = Arc::new(Frame { shown: AtomicUsize::new(0), done: Completion::new() });
+        let lent = Arc::clone(&frame);
+        let thief = thread::spawn(move || {
+            lent.shown.store(1, Relaxed);
+            Sleep::look();
+            lent.done.poke();
+            // The thief is busy for as long as the owner does not take what it shows.
+            while lent.shown.load(Relaxed) == 1 {
+                thread::yield_now();
+            }
+            // SAFETY: [alive] the frame is shared. [once] only here.
+            unsafe { Completion::complete(&raw const lent.done) };
+        });
+        wait_idly(&frame.done, || frame.shown.swap(0, Relaxed) == 1);
+        thief.join().expect("the thief ends");
     });
 }

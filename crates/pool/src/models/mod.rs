@@ -1,11 +1,12 @@
 //! Models of the protocols, for loom to try every order of their steps.
 //!
-//! `RUSTFLAGS="--cfg loom" cargo test --package firsttouch-pool --release --lib`
-//! runs them. The protocols are in `docs/protocols/`, with the list of
-//! weakenings that these models were seen to catch.
+//! `cargo xtask models` runs them. The protocols are in `docs/protocols/`;
+//! `cargo xtask models --self-check` weakens each of their orderings and leaves
+//! out their steps, and makes sure that models see it.
 
 mod completion;
 mod event_count;
+mod node_counter;
 mod origin;
 mod pool;
 mod post;

@@ -1,5 +1,6 @@
 //! Origin: who waits for a job takes only jobs that stem from it.
 
+use loom::cell::UnsafeCell;
 use loom::sync::Arc;
 use loom::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use loom::thread;
@@ -42,6 +43,42 @@ fn an_owner_takes_nothing_that_was_queued_before_its_job_or_after() {
             seen => deque.compare_exchange(seen, EMPTY, Relaxed, Relaxed).ok(),
         });
         assert!(matches!(taken, None | Some(OF_THE_JOB)), "{taken:?}");
+        thief.join().expect("the thief ends");
+    });
+}
+
+#[test]
+fn what_is_taken_is_of_the_job_that_the_helper_is_at() {
+    struct Helper {
+        origin: Origin,
+        /// What the helper is at, as its deque would show it.
+        queued: UnsafeCell<u32>,
+    }
+    // SAFETY: loom checks every access of the cell.
+    unsafe impl Sync for Helper {}
+    // SAFETY: as above.
+    unsafe impl Send for Helper {}
+
+    check(|| {
+        let helper = Arc::new(Helper { origin: Origin::default(), queued: UnsafeCell::new(0) });
+        let done = Completion::new();
+        let job = JobId::of(&raw const done);
+        let owner = Arc::clone(&helper);
+        let thief = thread::spawn(move || {
+            let queue = |job| {
+                // SAFETY: loom checks that no owner takes meanwhile.
+                helper.queued.with_mut(|queued| unsafe { *queued = job });
+            };
+            queue(1);
+            let before = helper.origin.change(job);
+            helper.origin.change(before);
+            queue(2);
+        });
+        let taken = owner.origin.while_at(job, || {
+            // SAFETY: loom checks that the helper queues nothing else meanwhile.
+            Some(owner.queued.with(|queued| unsafe { *queued }))
+        });
+        assert!(matches!(taken, None | Some(1)));
         thief.join().expect("the thief ends");
     });
 }

@@ -27,7 +27,7 @@ use crate::team::{Ask, fork};
 use crate::worker::Worker;
 
 /// Helpers that run as they do in a pool.
-struct Model {
+pub(super) struct Model {
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
 }
@@ -43,8 +43,18 @@ impl Model {
         Self::restricted(nodes, Steal::Anywhere)
     }
 
-    /// As [`Model::on_nodes`], in a pool where no more helpers than these may take a job.
-    fn restricted(nodes: &[u32], steal: Steal) -> Self {
+    /// Makes what a helper shares with others, and no thread.
+    pub(super) fn without_helpers_running() -> Self {
+        let (_, _, shared) = Self::shared_by(&[0], Steal::Anywhere);
+        Self { shared, threads: Vec::new() }
+    }
+
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// Makes what one helper on each of these nodes shares with the others.
+    fn shared_by(nodes: &[u32], steal: Steal) -> (Vec<Deque>, Vec<Thread>, Arc<Shared>) {
         let deques: Vec<_> = nodes.iter().map(|_| Deque::new()).collect();
         let start = |(index, deque): (usize, &Deque)| Started {
             helper: Helper { index, node: NodeId::new(nodes[index]), pinned: Pinned::None },
@@ -62,6 +72,12 @@ impl Model {
             steal,
             Handlers::default(),
         ));
+        (deques, handles, shared)
+    }
+
+    /// As [`Model::on_nodes`], in a pool where no more helpers than these may take a job.
+    fn restricted(nodes: &[u32], steal: Steal) -> Self {
+        let (deques, handles, shared) = Self::shared_by(nodes, steal);
         let threads =
             deques.into_iter().zip(handles).enumerate().map(|(index, (deque, handle))| {
                 let shared = Arc::clone(&shared);
@@ -158,6 +174,19 @@ fn required_helpers_all_come() {
 }
 
 #[test]
+fn a_required_helper_that_sleeps_comes() {
+    check(|| {
+        let model = Model::new(1);
+        // A thread of its own, so that the helper may sleep before.
+        let caller = thread::spawn(move || {
+            assert_eq!(model.call(1, 0), 2);
+            model.shut_down();
+        });
+        caller.join().expect("the caller ends");
+    });
+}
+
+#[test]
 fn a_required_helper_comes_and_an_invited_one_may() {
     check(|| {
         let model = Model::new(2);
@@ -182,10 +211,13 @@ fn a_spawned_closure_runs_before_shutdown_ends() {
         let model = Model::new(1);
         let ran = Arc::new(std::sync::atomic::AtomicBool::new(false));
         let runs = Arc::clone(&ran);
-        task::spawn(&model.shared, None, move || {
-            runs.store(true, std::sync::atomic::Ordering::SeqCst)
+        // A thread of its own, so that the helper may be anywhere in its loop before.
+        let caller = thread::spawn(move || {
+            let run = move || runs.store(true, std::sync::atomic::Ordering::SeqCst);
+            task::spawn(&model.shared, None, run);
+            model.shut_down();
         });
-        model.shut_down();
+        caller.join().expect("the caller ends");
         assert!(ran.load(std::sync::atomic::Ordering::SeqCst));
     });
 }
@@ -226,20 +258,46 @@ fn two_spawned_closures_that_need_each_other_both_run() {
     check(|| {
         let model = Model::new(2);
         let met = Arc::new((Mutex::new(0), Condvar::new()));
-        for _ in 0..2 {
+        let meet = || {
             let met = Arc::clone(&met);
             // Where one helper sleeps on while the other waits here, loom finds a deadlock.
-            task::spawn(&model.shared, None, move || {
+            move || {
                 let (count, changed) = &*met;
                 let mut count = count.lock().expect("nobody panics with it");
                 *count += 1;
                 changed.notify_all();
-                while *count < 2 {
+                while *count < 3 {
                     count = changed.wait(count).expect("nobody panics with it");
                 }
-            });
-        }
-        model.shut_down();
+            }
+        };
+        let (one, other, wait) = (meet(), meet(), meet());
+        // A thread of its own, so that both helpers may sleep before.
+        let caller = thread::spawn(move || {
+            task::spawn(&model.shared, None, one);
+            task::spawn(&model.shared, None, other);
+            // Shutdown would wake them.
+            wait();
+            model.shut_down();
+        });
+        caller.join().expect("the caller ends");
+    });
+}
+
+#[test]
+fn a_helper_that_was_woken_sleeps_and_is_woken_again() {
+    check(|| {
+        let model = Model::new(1);
+        let caller = thread::spawn(move || {
+            for _ in 0..2 {
+                let ran = Event::new();
+                let runs = ran.clone();
+                task::spawn(&model.shared, None, move || runs.happens());
+                ran.wait();
+            }
+            model.shut_down();
+        });
+        caller.join().expect("the caller ends");
     });
 }
 
@@ -395,6 +453,29 @@ fn an_owner_runs_what_it_left_to_a_helper_that_waits_for_the_task() {
         enter(&model.shared, |worker| {
             task::scope(worker, Some(1), Steal::Anywhere, |scope| {
                 scope.spawn(|_| ran.happens());
+            });
+        });
+        model.shut_down();
+    });
+}
+
+#[test]
+fn a_waiting_owner_runs_a_task_that_comes_from_elsewhere() {
+    check(|| {
+        let model = Model::new(1);
+        let shared = &model.shared;
+        let (task_started, ran) = (Event::new(), Event::new());
+        enter(shared, |worker| {
+            task::scope(worker, None, Steal::Anywhere, |scope| {
+                // The helper's task waits for one that only the scope's owner is free to run.
+                scope.spawn(|scope| {
+                    task_started.happens();
+                    enter(shared, |worker| {
+                        task::join(worker, || scope.spawn(|_| ran.happens()), || ());
+                    });
+                    ran.wait();
+                });
+                task_started.wait();
             });
         });
         model.shut_down();

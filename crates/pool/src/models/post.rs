@@ -97,3 +97,27 @@ fn two_callers_do_not_open_the_same_round() {
         assert_ne!(mine, theirs);
     });
 }
+
+#[test]
+fn a_caller_takes_back_no_ticket_of_the_next_round() {
+    check(|| {
+        let front = front();
+        let calls = Arc::new([Call::new(1), Call::new(1)]);
+        let work = Each(|_: Arrival| ());
+        let (post, claim, _) = &*front;
+        let first = CallRef::new(&calls[0], &work);
+        assert_eq!(post.open(claim, first, 1, tickets(0, 1)), Some(1));
+        // A helper comes to this round, and the next caller may open its own.
+        assert!(post.accept(0, Looking::ForAny).is_some());
+        // This caller is the one that loom starts late: it looks for steps to
+        // put a load before, and finds the last store only.
+        let caller = thread::spawn({
+            let front = Arc::clone(&front);
+            move || assert_eq!(front.0.withdraw(&first), 0, "its only ticket was taken")
+        });
+        let next = CallRef::new(&calls[1], &work);
+        assert_eq!(post.open(claim, next, 1, tickets(0, 1)), Some(2));
+        assert_eq!(post.withdraw(&next), 1, "nobody else takes its ticket");
+        caller.join().expect("it ends");
+    });
+}

@@ -135,3 +135,26 @@ fn a_job_that_a_searching_helper_of_another_node_is_relied_on_for_is_seen_to() {
         assert!(!relies || sees_to_it);
     });
 }
+
+#[test]
+fn work_that_the_last_to_search_leaves_wakes_another() {
+    check(|| {
+        // A helper that searches finds the first job; a publisher that saw it
+        // search wakes nobody for the second, so it must see that one itself.
+        let shared = Arc::new((Sleep::default(), AtomicBool::new(false)));
+        shared.0.begin_search();
+        let helper = thread::spawn({
+            let shared = Arc::clone(&shared);
+            move || {
+                let (sleep, second) = &*shared;
+                sleep.end_search() == Searching::Nobody && second.load(Relaxed)
+            }
+        });
+        let (sleep, second) = &*shared;
+        second.store(true, Relaxed);
+        Sleep::look();
+        let relies_on_it = sleep.searching() > 0;
+        let saw = helper.join().expect("the helper ends");
+        assert!(saw || !relies_on_it, "nobody sees to the second job");
+    });
+}

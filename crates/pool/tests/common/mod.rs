@@ -1,14 +1,17 @@
 //! What the tests share.
 #![allow(dead_code, reason = "each test binary uses its part of it")]
 
+pub(crate) mod forest;
+mod stacks;
+
 use std::fs;
 use std::io::Read;
 use std::num::NonZeroUsize;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use firsttouch_pool::{Pin, Pool};
+use firsttouch_pool::{Pin, Pool, PoolBuilder};
 use firsttouch_topology::Topology;
 
 /// Starts a pool of so many unpinned helpers on one made-up node.
@@ -18,14 +21,17 @@ pub(crate) fn pool_of(helpers: usize) -> Pool {
 
 /// Starts a pool of so many unpinned helpers on each of several made-up nodes.
 pub(crate) fn pool_on(nodes: usize, helpers_per_node: usize) -> Pool {
+    builder_on(nodes, helpers_per_node).build().expect("a small pool can be started")
+}
+
+/// Returns a builder of such a pool.
+pub(crate) fn builder_on(nodes: usize, helpers_per_node: usize) -> PoolBuilder {
     let topology = Topology::synthetic(&format!("node:{nodes} core:8 pu:1"))
         .expect("the description is in the grammar");
     Pool::builder()
         .topology(Arc::new(topology))
         .helpers_per_node(NonZeroUsize::new(helpers_per_node).expect("a test asks for helpers"))
         .pin(Pin::None)
-        .build()
-        .expect("a small pool can be started")
 }
 
 /// The environment variable that tells a test that it runs as its own watched process.
@@ -75,10 +81,10 @@ fn watch(shell: &str, limit: Duration, test: &str, body: impl FnOnce()) {
             break status;
         }
         if Instant::now() > deadline {
-            let threads = threads_of(&child);
+            let threads = stacks::of(child.id());
             child.kill().expect("a child can be killed");
             child.wait().expect("a killed child ends");
-            panic!("{test} hangs; its threads: {threads:#?}");
+            panic!("{test} hangs; its threads:\n{threads}");
         }
         std::thread::sleep(Duration::from_millis(5));
     };
@@ -87,14 +93,6 @@ fn watch(shell: &str, limit: Duration, test: &str, body: impl FnOnce()) {
     stdout.read_to_string(&mut output).expect("a test's output is text");
     assert!(status.success(), "{test}: {status}\n{output}");
     assert!(output.contains("1 passed"), "{test} ran no test: is that its name?\n{output}");
-}
-
-/// Names each thread of a process, and says where in the kernel it waits.
-fn threads_of(child: &Child) -> Vec<String> {
-    let read = |path: std::path::PathBuf| fs::read_to_string(path).unwrap_or_default();
-    let tasks = fs::read_dir(format!("/proc/{}/task", child.id()));
-    let tasks = tasks.into_iter().flatten().flatten().map(|task| task.path());
-    tasks.map(|t| format!("{} {}", read(t.join("comm")).trim(), read(t.join("wchan")))).collect()
 }
 
 /// Returns the task folders of this process's threads with such a name.

@@ -11,21 +11,11 @@ use firsttouch_guest::machine::Machine;
 
 pub(crate) use error::MachineError;
 
+use crate::workspace;
+
 /// Reads every machine file, in the order of their names.
 pub(crate) fn all() -> anyhow::Result<Vec<Machine>> {
-    declarations(&folder())?.iter().map(|path| read(path)).collect()
-}
-
-/// Lists the TOML files of a folder, in the order of their names.
-pub(in crate::vm) fn declarations(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
-    let entries = folder.read_dir().with_context(|| format!("cannot list {}", folder.display()))?;
-    let mut paths = Vec::new();
-    for entry in entries {
-        paths.push(entry?.path());
-    }
-    paths.retain(|path| path.extension().is_some_and(|extension| extension == "toml"));
-    paths.sort();
-    Ok(paths)
+    workspace::declarations(&folder())?.iter().map(|path| read(path)).collect()
 }
 
 /// Picks machines by name, in the order asked for.

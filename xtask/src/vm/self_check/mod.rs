@@ -1,31 +1,26 @@
 //! `cargo xtask vm --self-check`: faults planted on purpose, which cases must see.
 //!
-//! A suite that stays green with a fault in place proves nothing. Each fault is
-//! a file in `xtask/faults/`, planted in a copy of the sources; nothing of it is
-//! in what is shipped. The copy without a fault is the control: there the same
-//! cases must pass.
+//! Each fault is a file in `xtask/faults/`. The copy without a fault is the
+//! control: there the same cases must pass.
 
 mod fault;
-mod tree;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
+use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::{Context as _, ensure};
+use anyhow::ensure;
 use comfy_table::{Table, presets};
 use firsttouch_guest::machine::Machine;
 use firsttouch_guest::protocol::Outcome;
 
 use self::fault::Fault;
-use self::tree::Tree;
 use super::boot::Booted;
 use super::guest_program::{self, GUEST};
 use super::lab::{Content, Lab, Order};
-use super::{cache, machine, print};
-
-/// What the copy without a fault is called.
-const CONTROL: &str = "(no fault)";
+use super::{machine, print};
+use crate::planted::{CONTROL, Tree};
+use crate::workspace;
 
 /// Cases by machine.
 type Cases = BTreeMap<String, Vec<String>>;
@@ -48,7 +43,7 @@ pub(super) fn run(
     filter: &[String],
     jobs: usize,
 ) -> anyhow::Result<ExitCode> {
-    let mut faults = fault::all(cache::workspace())?;
+    let mut faults = fault::all()?;
     faults.retain(|fault| filter.is_empty() || filter.iter().any(|f| fault.name.contains(f)));
     ensure!(!faults.is_empty(), "no fault is called like {}", filter.join(" or "));
     let trials = build(lab, &faults)?;
@@ -83,30 +78,24 @@ pub(super) fn run(
 /// Builds the guest's program without a fault and with each.
 fn build(lab: &Lab, faults: &[Fault]) -> anyhow::Result<Vec<Trial>> {
     let folder = lab.cache().self_check();
-    let tree = Tree::new(cache::workspace(), folder.join("tree"));
+    let tree = Tree::new(workspace::root(), folder.join("tree"));
     tree.refresh()?;
-    let content = |label: &str| {
-        let programs = guest_program::build(tree.root(), &folder.join("build"), &[GUEST])?;
+    let content = |root: &Path, label: &str| {
+        let programs = guest_program::build(root, &folder.join("build"), &[GUEST])?;
         Content::new(Some(label), &programs)
     };
     let mut trials = vec![Trial {
         name: CONTROL.to_owned(),
         about: "the control".to_owned(),
-        content: content("control")?,
+        content: content(tree.root(), "control")?,
         cases: together(faults),
         is_control: true,
     }];
     for fault in faults {
-        let text = fs::read_to_string(cache::workspace().join(&fault.file))
-            .with_context(|| format!("cannot read {}", fault.file.display()))?;
-        tree.write(&fault.file, fault.plant(&text)?.as_bytes())?;
-        let built = content(&fault.name).with_context(|| format!("fault {}", fault.name));
-        // Sources without a fault again, whatever came of it.
-        tree.refresh()?;
         trials.push(Trial {
             name: fault.name.clone(),
             about: fault.about.clone(),
-            content: built?,
+            content: tree.with(&fault.change(), |root| content(root, &fault.name))?,
             cases: fault.caught_by.clone(),
             is_control: false,
         });

@@ -6,32 +6,34 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
+use super::Change;
+
 /// What of a workspace's root is built: the manifest, the versions that were resolved, the members and
 /// what their documentation takes in.
 const SOURCES: [&str; 6] = ["Cargo.toml", "Cargo.lock", "README.md", "benches", "crates", "xtask"];
 
 /// A copy of the sources.
 #[derive(Debug)]
-pub(super) struct Tree {
+pub(crate) struct Tree {
     from: PathBuf,
     root: PathBuf,
 }
 
 impl Tree {
     /// Names a copy; nothing is copied yet.
-    pub(super) fn new(from: &Path, root: PathBuf) -> Self {
+    pub(crate) fn new(from: &Path, root: PathBuf) -> Self {
         Self { from: from.to_owned(), root }
     }
 
     /// Returns the copy's root.
-    pub(super) fn root(&self) -> &Path {
+    pub(crate) fn root(&self) -> &Path {
         &self.root
     }
 
     /// Makes the copy equal to the sources.
     ///
     /// A file that is equal already is left alone, so that what was built of it stays fresh.
-    pub(super) fn refresh(&self) -> anyhow::Result<()> {
+    pub(crate) fn refresh(&self) -> anyhow::Result<()> {
         let mut files = BTreeSet::new();
         for source in SOURCES {
             collect(&self.from, Path::new(source), &mut files)?;
@@ -51,8 +53,23 @@ impl Tree {
         Ok(())
     }
 
+    /// Runs `f` with a change in the copy, which is equal to the sources again after.
+    pub(crate) fn with<R>(
+        &self,
+        change: &Change<'_>,
+        f: impl FnOnce(&Path) -> anyhow::Result<R>,
+    ) -> anyhow::Result<R> {
+        let text = fs::read_to_string(self.from.join(change.file))
+            .with_context(|| format!("cannot read {}", change.file.display()))?;
+        self.write(change.file, change.apply(&text)?.as_bytes())?;
+        let result = f(&self.root).with_context(|| change.name.to_owned());
+        // Sources without it again, whatever came of it.
+        self.refresh()?;
+        result
+    }
+
     /// Writes one file of the copy, unless it is equal.
-    pub(super) fn write(&self, file: &Path, text: &[u8]) -> anyhow::Result<()> {
+    fn write(&self, file: &Path, text: &[u8]) -> anyhow::Result<()> {
         let path = self.root.join(file);
         if fs::read(&path).is_ok_and(|old| old == text) {
             return Ok(());
@@ -100,7 +117,10 @@ mod tests {
 
         let written = |file: &str| tree.root().join(file).metadata()?.modified();
         let before = written("Cargo.toml")?;
-        tree.write(Path::new("crates/a/src/lib.rs"), b"a fault")?;
+        let file = Path::new("crates/a/src/lib.rs");
+        let change = Change { name: "fault", file, find: "two", replace: "a fault" };
+        let planted = tree.with(&change, |root| Ok(fs::read_to_string(root.join(file))?))?;
+        assert_eq!(planted, "a fault");
         fs::remove_file(from.path().join("crates/a/src/old.rs"))?;
         tree.refresh()?;
         assert_eq!(fs::read_to_string(tree.root().join("crates/a/src/lib.rs"))?, "two");
