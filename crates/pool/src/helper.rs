@@ -1,5 +1,7 @@
 //! A helper: one thread of the pool, and the loop it runs.
 
+use std::cell::Cell;
+
 use firsttouch_topology::NodeId;
 
 use crate::board::Looking;
@@ -154,6 +156,60 @@ fn rest(worker: &Worker<'_>, helper: usize) -> Woken {
         shared.found_nothing(worker.node);
     }
     woken
+}
+
+/// A helper that drops its own pool, and waits for the other helpers to end.
+///
+/// It is one of those that must rest before they do, and runs what they may
+/// not take. Nobody wakes it, as it is on no list, so it looks by itself.
+pub(crate) struct Dropper<'w> {
+    worker: &'w Worker<'w>,
+    helper: usize,
+    rests: Cell<bool>,
+}
+
+impl<'w> Dropper<'w> {
+    pub(crate) fn new(worker: &'w Worker<'w>, helper: usize) -> Self {
+        Self { worker, helper, rests: Cell::new(false) }
+    }
+
+    /// Waits until another helper has left its loop.
+    pub(crate) fn wait_for_end_of(&self, other: usize) {
+        while !self.worker.shared().has_ended(other) {
+            if !self.run_left() {
+                nap();
+            }
+        }
+    }
+
+    /// Runs what is left for this helper; rests where nothing is.
+    fn run_left(&self) -> bool {
+        let Self { worker, helper, .. } = *self;
+        let shared = worker.shared();
+        if self.rests.get() {
+            if !shared.has_work_for(worker, helper) || shared.shutdown.wakes() == Woken::Over {
+                return false;
+            }
+            self.rests.set(false);
+        }
+        if let Some(work) = find(worker, helper) {
+            run_all(worker, helper, work, || ());
+            // The closure that drops the pool goes on.
+            worker.begins_work();
+            return true;
+        }
+        if !shared.has_jobs() {
+            self.rests();
+        }
+        false
+    }
+
+    /// Counts the helper as one that has nothing to do, for good unless it finds work.
+    pub(crate) fn rests(&self) {
+        if !self.rests.replace(true) {
+            let _ = self.worker.shared().rests();
+        }
+    }
 }
 
 /// Looks for work until it is time to sleep.

@@ -13,7 +13,7 @@ use crate::call::{Arrival, Share};
 use crate::counters::Counters;
 use crate::current::{enter, enter_out_of_line, has_enough, under, with_current};
 use crate::error::{NoSuchNode, PoolError};
-use crate::helper::Helper;
+use crate::helper::{Dropper, Helper};
 use crate::node_counter::NodeCounter;
 use crate::panic::{catch, discard};
 use crate::pin::KeptCaller;
@@ -608,18 +608,26 @@ impl Drop for Pool {
             return;
         }
         self.shared.shut_down();
-        if with_current(&self.shared, |worker| worker?.helper).is_some() {
-            // What it runs after this, it runs alone.
-            let _ = self.shared.rests();
-        }
         let current = thread::current().id();
-        for (index, thread) in self.threads.drain(..).enumerate() {
-            if thread.thread().id() != current {
-                self.shared.wait_for_end_of(index);
+        with_current(&self.shared, |worker| {
+            // A helper of the pool is needed for what no other may run.
+            let dropper = worker.and_then(|worker| Some(Dropper::new(worker, worker.helper?)));
+            for (index, thread) in self.threads.drain(..).enumerate() {
+                if thread.thread().id() == current {
+                    continue;
+                }
+                match &dropper {
+                    Some(dropper) => dropper.wait_for_end_of(index),
+                    None => self.shared.wait_for_end_of(index),
+                }
                 // A helper catches every panic, so it ends well.
                 let _ = thread.join();
             }
-        }
+            if let Some(dropper) = dropper {
+                // What it runs after this, it runs alone.
+                dropper.rests();
+            }
+        });
         tracing::debug!(helpers = self.shared.helpers.len(), "pool stopped");
     }
 }

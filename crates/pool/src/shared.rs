@@ -667,6 +667,11 @@ impl Shared {
         wait_idly(&self.ended[helper], || false);
     }
 
+    /// Whether a helper has left its loop.
+    pub(crate) fn has_ended(&self, helper: usize) -> bool {
+        self.ended[helper].is_complete()
+    }
+
     /// Tells whoever drops the pool that a helper has left its loop.
     ///
     /// # Safety

@@ -5,8 +5,8 @@ mod common;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, mpsc};
 
-use common::{pool_of, settled_threads_named, watched};
-use firsttouch_pool::{Pin, Pool};
+use common::{builder_on, pool_of, settled_threads_named, watched};
+use firsttouch_pool::{Pin, Pool, Steal};
 
 fn add_one(count: &AtomicUsize) {
     count.fetch_add(1, Relaxed);
@@ -53,6 +53,38 @@ fn queued_closures_run_before_a_drop_returns() {
             }
         }
         assert_eq!(count.load(Relaxed), 20 * 200);
+    });
+}
+
+#[test]
+fn a_pool_dropped_in_its_own_helper_runs_what_no_other_node_may() {
+    watched("a_pool_dropped_in_its_own_helper_runs_what_no_other_node_may", || {
+        for _ in 0..20 {
+            // One helper on each node, each the only one that may run its node's closures.
+            let pool = builder_on(2, 1).steal(Steal::Node).build().expect("a small pool");
+            let pool = Arc::new(pool);
+            let node = pool.helpers()[0].node;
+            let count = Arc::new(AtomicUsize::new(0));
+            let (sender, receiver) = mpsc::channel::<Arc<Pool>>();
+            let counts = Arc::clone(&count);
+            let drops = move || {
+                let pool = receiver.recv().expect("the test sends its pool");
+                for _ in 0..3 {
+                    let count = Arc::clone(&counts);
+                    pool.spawn_on(node, move || add_one(&count)).expect("the node has a helper");
+                }
+                let last = Arc::into_inner(pool).expect("nobody else has it");
+                drop(last);
+                // They have run though this thread is the one that had to.
+                assert_eq!(counts.load(Relaxed), 3);
+                add_one(&counts);
+            };
+            pool.spawn_on(node, drops).expect("the node has a helper");
+            sender.send(pool).expect("the closure waits for it");
+            while count.load(Relaxed) < 4 {
+                std::thread::yield_now();
+            }
+        }
     });
 }
 
