@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, ensure};
-use firsttouch::{CpuSet, Pool, Team, Topology};
+use firsttouch::{CpuSet, Pool, Team, Topology, for_each_index};
 
 use super::partial::PartialSums;
 use super::{Count, Fib, Inside, Item, Join, Node, Runtime, Work};
@@ -58,8 +58,7 @@ impl Runtime for Firsttouch {
     }
 
     fn for_each(&mut self, n: usize, item: Item<'_>) -> Option<()> {
-        let next = AtomicUsize::new(0);
-        self.pool.run(&self.any, |_| take_each(&next, n, item));
+        for_each_index(&self.pool, 0..n, item);
         Some(())
     }
 

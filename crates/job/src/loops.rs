@@ -134,16 +134,21 @@ impl Loop {
         self
     }
 
-    /// Sets how long the caller works alone before it asks for help. Default: zero, at once.
+    /// Sets how long the caller works alone before it asks for help; zero is at once.
     ///
-    /// Waking helpers costs the caller some ten microseconds where they sleep.
-    /// A loop that may be over sooner saves that: the caller looks at the
-    /// clock between its chunks, and asks for help only where the time is over
-    /// and chunks are left. So chunks should be shorter than the time; under
-    /// [`Schedule::Static`] the first is a thread's whole part. A part that
-    /// only other nodes' threads may run ([`Loop::steal`]) waits as long.
+    /// Default: helpers that are awake are asked at once. To wake those that
+    /// sleep costs the caller some ten microseconds, and them longer to come;
+    /// so a loop that took less the last time, with this closure and about as
+    /// many iterations, is begun without them, and they are woken after the
+    /// first chunk that ends later than that.
+    ///
+    /// With a time, the caller looks at the clock between its chunks, and asks
+    /// for help only where the time is over and chunks are left. So chunks
+    /// should be shorter than the time; under [`Schedule::Static`] the first is
+    /// a thread's whole part. A part that only other nodes' threads may run
+    /// ([`Loop::steal`]) waits as long.
     pub fn invite_after(mut self, time: Duration) -> Self {
-        self.help.after = time;
+        self.help.after = Some(time);
         self
     }
 }

@@ -53,9 +53,9 @@ impl Helper {
 
 /// How long a helper leaves a call that requires nobody to its caller, in pauses of the processor.
 ///
-/// A call that is over in this time, a tenth of a microsecond, is over sooner
+/// A call that is over in this time, a fraction of a microsecond, is over sooner
 /// without help: its caller would wait for the helper to say that it is done.
-const PAUSES: u32 = 8;
+const PAUSES: u32 = 24;
 
 /// Something for a helper with nothing else to do.
 enum Work {

@@ -463,6 +463,11 @@ impl Shared {
         }
     }
 
+    /// How many of a node's helpers look for work; a hint.
+    pub(crate) fn searching(&self, node: usize) -> usize {
+        self.nodes[node].work.front.sleep.searching()
+    }
+
     /// As [`Shared::summon`], for a call that has been open for a while and may have fewer tickets left.
     pub(crate) fn summon_late(&self, node: usize, tickets: Tickets) {
         let left = self.nodes[node].work.tickets().total();

@@ -36,8 +36,10 @@ use crate::worker::{Worker, wait};
 #[must_use]
 #[derive(Clone, Debug, Default)]
 pub struct Team {
-    /// Invariant: no node twice.
-    nodes: Vec<Wanted>,
+    /// The first node that was named: most teams are of one, and so need no allocation.
+    first: Option<Wanted>,
+    /// The others. Invariant: no node twice, the first included; empty where there is no first.
+    more: Vec<Wanted>,
     keep: Keep,
     wakes_late: bool,
 }
@@ -139,11 +141,17 @@ impl Team {
     }
 
     fn wanted(&mut self, node: NodeId) -> &mut Wanted {
-        let index = self.nodes.iter().position(|wanted| wanted.node == node).unwrap_or_else(|| {
-            self.nodes.push(Wanted { node, invited: 0, required: 0 });
-            self.nodes.len() - 1
+        let new = Wanted { node, invited: 0, required: 0 };
+        let first = self.first.get_or_insert(new);
+        if first.node == node {
+            return first;
+        }
+        let index = self.more.iter().position(|wanted| wanted.node == node);
+        let index = index.unwrap_or_else(|| {
+            self.more.push(new);
+            self.more.len() - 1
         });
-        &mut self.nodes[index]
+        &mut self.more[index]
     }
 
     /// Keeps a caller from outside to its node, as the team says.
@@ -167,7 +175,7 @@ impl Team {
         shared: &'t Shared,
         caller: Option<usize>,
     ) -> impl Iterator<Item = Ask> + Clone + 't {
-        self.nodes.iter().filter_map(move |wanted| {
+        self.first.iter().chain(&self.more).filter_map(move |wanted| {
             let node = shared.nodes.iter().position(|node| node.id == wanted.node)?;
             let there = shared.others_on_node(node, caller);
             let required = wanted.required.min(there);
@@ -262,6 +270,17 @@ impl<'a> Member<'a> {
     /// The caller's member of a call of this team.
     pub(crate) fn waking(self, team: &'a Team) -> Self {
         Self { late: team.wakes_late.then_some(team), ..self }
+    }
+
+    /// Returns whether fewer helpers look for work than a call that [wakes late](Team::wake_late) invites; false elsewhere.
+    ///
+    /// The others sleep or run something: without [`Member::wake`] they may
+    /// not come. A look at the moment, and cheap.
+    #[must_use]
+    pub fn lacks_helpers(&self) -> bool {
+        let Some(team) = self.late else { return false };
+        let mut asks = team.asks(self.shared, self.helper);
+        asks.any(|Ask { node, tickets }| self.shared.searching(node) < tickets.total())
     }
 
     /// Wakes helpers for a call that [wakes late](Team::wake_late): as many as are still invited.

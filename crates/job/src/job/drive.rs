@@ -106,7 +106,7 @@ impl Drive<'_> {
         let entered = shared.span.enter();
         let run = || {
             if !shared.is_stopped() && shared.has_turn(body) {
-                running.run(self.pool, Help::default(), |thread| {
+                running.run(self.pool, Help::AT_ONCE, |thread| {
                     shared.thread(thread, body, Alone::Not);
                 });
             }

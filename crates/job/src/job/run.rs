@@ -134,9 +134,11 @@ impl<'a> Running<'a> {
         } else if self.is_caller_alone() {
             work(&mut caller);
         } else {
+            let units = self.work.iter().map(|work| work.size).sum();
             help.run(
                 pool,
                 caller,
+                units,
                 || self.team(),
                 work,
                 |helper| match self.neighbours(helper) {

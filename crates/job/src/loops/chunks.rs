@@ -160,6 +160,7 @@ fn run_anywhere(
     // A caller from outside can be one more.
     let most =
         options.threads(helpers, pool.topology()).min(helpers + usize::from(calling.is_none()));
+    let units = range.len();
     let plan = options.plan(range, most)?;
     let threads = plan.threads();
     if threads <= 1 {
@@ -177,7 +178,7 @@ fn run_anywhere(
     };
     let caller = Anywhere::new(&work, calling);
     let team = || team(pool, calling, threads);
-    help.run(pool, caller, team, own, |helper| {
+    help.run(pool, caller, units, team, own, |helper| {
         // One that comes late looks at nothing else in the caller's cache.
         if !work.is_used_up() {
             own(&mut Anywhere::new(&work, Some(helper)));
