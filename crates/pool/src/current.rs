@@ -1,6 +1,7 @@
 //! Which worker the calling thread is: the chain of workers down its stack.
 
 use std::cell::Cell;
+use std::marker::PhantomData;
 use std::ptr;
 use std::sync::Arc;
 
@@ -27,6 +28,28 @@ impl Worker<'_> {
         let below = CURRENT.try_with(|current| current.replace(this)).unwrap_or(ptr::null());
         self.below.set(below);
         Current { worker: self }
+    }
+}
+
+impl Worker<'_> {
+    /// Makes this worker, which the calling thread is further down its stack, the innermost until the guard is dropped.
+    pub(crate) fn make_innermost(&self) -> Innermost<'_> {
+        let this = ptr::from_ref(self).cast();
+        let before = CURRENT.try_with(|current| current.replace(this)).unwrap_or(ptr::null());
+        Innermost { before, worker: PhantomData }
+    }
+}
+
+/// While it lives, a worker further down the stack is the innermost.
+pub(crate) struct Innermost<'w> {
+    before: *const Worker<'static>,
+    worker: PhantomData<&'w ()>,
+}
+
+impl Drop for Innermost<'_> {
+    fn drop(&mut self) {
+        // Where the thread-local values are gone there is nothing to restore.
+        let _ = CURRENT.try_with(|current| current.set(self.before));
     }
 }
 

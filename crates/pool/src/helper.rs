@@ -88,6 +88,10 @@ pub(crate) fn run(worker: &Worker<'_>, helper: usize, mut kept: Kept) {
     let _current = worker.make_current();
     let shared = worker.shared();
     shared.handlers.started(&shared.helpers[helper]);
+    // The handler may have forked.
+    if !worker.process().is_here() {
+        return;
+    }
     work(worker, helper, &mut kept);
     if !worker.process().is_here() {
         return;
@@ -175,10 +179,18 @@ impl<'w> Dropper<'w> {
 
     /// Waits until another helper has left its loop.
     pub(crate) fn wait_for_end_of(&self, other: usize) {
-        while !self.worker.shared().has_ended(other) {
+        let worker = self.worker;
+        // What it runs is no part of any frame below, whose own jobs are all shown to be taken.
+        worker.show_all();
+        let _under = worker.enter_steal(worker.shared().widest);
+        // SAFETY: [taken] nothing is promised of null.
+        let _foreign = unsafe { worker.enter_foreign(std::ptr::null()) };
+        while !worker.shared().has_ended(other) {
             if !self.run_left() {
                 nap();
             }
+            // In a forked child nobody ends.
+            worker.process().assert_here();
         }
     }
 

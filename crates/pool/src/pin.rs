@@ -3,6 +3,8 @@
 use core_affinity::CoreId;
 use firsttouch_topology::{CpuId, CpuSet, NodeId, Topology, affinity};
 
+use crate::panic::{catch, discard};
+
 /// How helpers are kept in place.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -170,7 +172,8 @@ impl Drop for KeptCaller {
     fn drop(&mut self) {
         if let Err(error) = affinity::set_current(&self.before) {
             let error: &(dyn std::error::Error + 'static) = &error;
-            tracing::warn!(error, "the caller's affinity could not be restored");
+            // A subscriber is user code, and this may be a drop while a panic unwinds.
+            discard(catch(|| tracing::warn!(error, "the caller's affinity could not be restored")));
         }
     }
 }

@@ -628,7 +628,8 @@ impl Drop for Pool {
                 dropper.rests();
             }
         });
-        tracing::debug!(helpers = self.shared.helpers.len(), "pool stopped");
+        // A subscriber is user code, and this may be a drop while a panic unwinds.
+        discard(catch(|| tracing::debug!(helpers = self.shared.helpers.len(), "pool stopped")));
     }
 }
 

@@ -188,12 +188,13 @@ impl Claim {
 
     /// Says that no ticket of a call is left, where it has the post: the next caller need not look.
     pub(crate) fn close(&self, call: &CallRef) {
-        // Relaxed: while its frame lives, no other call has this address, and what has it is this thread's.
-        if !ptr::eq(self.call.load(Ordering::Relaxed), call.call) {
-            return;
-        }
-        let open = Claimed(self.word.load(Ordering::Relaxed));
-        if open.state() != Claimed::OPEN {
+        // [open] Acquire: the call read below is this round's or a later one's, never an earlier one's.
+        let open = Claimed(self.word.load(Ordering::Acquire));
+        // Relaxed: while its frame lives, no other call has this address. So this
+        // round is that call's, or one of a call that was at the address before,
+        // and has no ticket left either.
+        let is_own = ptr::eq(self.call.load(Ordering::Relaxed), call.call);
+        if open.state() != Claimed::OPEN || !is_own {
             return;
         }
         let closed = Claimed::new(open.round(), Claimed::CLOSED);

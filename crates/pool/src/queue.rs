@@ -211,7 +211,7 @@ impl<'p> Queue<'p> {
         match self.pop_shown() {
             Some(popped) => {
                 // Everything shown above it has been popped by the frame that pushed it.
-                debug_assert!(popped.is(job), "what is on top of the deque is this job");
+                assert!(popped.is(job), "what is on top of the deque is this job");
                 Taken::Back
             }
             None => Taken::Stolen,

@@ -415,8 +415,8 @@ impl Shared {
         if required <= coming {
             return;
         }
-        // Relaxed: the caller's fence orders it; see `summon`.
-        let calls = summoned.load(Ordering::Relaxed);
+        // [summon] Acquire: whoever is woken for these calls sees their tickets.
+        let calls = summoned.load(Ordering::Acquire);
         if wakened.swap(calls, Ordering::Relaxed) != calls {
             sleep.wake(usize::MAX);
             self.unpark_waiting(node);
@@ -452,8 +452,9 @@ impl Shared {
     pub(crate) fn summon(&self, node: usize, tickets: Tickets) {
         let NodeWork { front, callers, .. } = &**self.nodes[node].work;
         let Callers { unsummoned, summoned, .. } = &**callers;
-        // Relaxed: the fence that follows orders it before the look at who searches.
-        summoned.fetch_add(1, Ordering::Relaxed);
+        // [summon] Release: publishes the call's tickets to whoever wakes helpers for it.
+        // The fence that follows orders it before the look at who searches.
+        summoned.fetch_add(1, Ordering::Release);
         Sleep::look();
         let missing = tickets.total().saturating_sub(front.sleep.searching());
         if missing > 0 {

@@ -204,10 +204,7 @@ impl<'p> Worker<'p> {
         if steal == outer {
             return None;
         }
-        if self.queue.keeps_any() {
-            while self.queue.show_oldest(|| self.borrow_deque()) {}
-            self.wake_for_shown();
-        }
+        self.show_all();
         self.queue.set_steal(steal);
         Some(Under { worker: self, outer, floor: self.queue.begin_foreign() })
     }
@@ -268,6 +265,14 @@ impl<'p> Worker<'p> {
         self.begins_work();
         while self.queue.show_oldest(|| self.borrow_deque()) && !self.activity.is_saturated() {}
         self.wake_for_shown();
+    }
+
+    /// Shows all that is kept.
+    pub(crate) fn show_all(&self) {
+        if self.queue.keeps_any() {
+            while self.queue.show_oldest(|| self.borrow_deque()) {}
+            self.wake_for_shown();
+        }
     }
 
     /// Wakes whoever may take what was just shown.
@@ -359,6 +364,8 @@ impl<'p> Worker<'p> {
     pub(crate) fn serve_required(&self) -> bool {
         let Some(helper) = self.helper else { return false };
         let Some(part) = self.shared.accept(self, Looking::ForRequired) else { return false };
+        // The part is this pool's, also where the thread waits in another.
+        let _innermost = self.make_innermost();
         // What it queues is no part of what this thread waits for.
         let _under = self.enter_steal(self.shared.widest);
         // SAFETY: [taken] nothing is promised of null.

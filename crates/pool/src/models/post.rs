@@ -121,3 +121,28 @@ fn a_caller_takes_back_no_ticket_of_the_next_round() {
         caller.join().expect("it ends");
     });
 }
+
+#[test]
+fn a_call_that_closes_late_does_not_close_the_next() {
+    check(|| {
+        let front = front();
+        let calls = |front: &Arc<(Post, Claim, Shared)>, number: usize| {
+            let (post, claim, _) = &**front;
+            for _ in 0..number {
+                let call = Call::new(1);
+                let work = Each(|_: Arrival| ());
+                let call = CallRef::new(&call, &work);
+                if post.open(claim, call, 1, tickets(0, 1)).is_some() {
+                    assert_eq!(post.withdraw(&call), 1, "nobody takes its ticket");
+                    claim.close(&call);
+                }
+            }
+        };
+        let other = thread::spawn({
+            let front = Arc::clone(&front);
+            move || calls(&front, 1)
+        });
+        calls(&front, 2);
+        other.join().expect("it ends");
+    });
+}

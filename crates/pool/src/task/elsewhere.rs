@@ -34,7 +34,7 @@ struct Waiting {
 
 impl Elsewhere {
     /// Adds a task to those that wait in a spot; returns its announcement, to be injected there.
-    pub(super) fn push(&self, spot: Spot, job: JobRef) -> JobRef {
+    pub(super) fn push(&self, spot: Spot, job: JobRef) -> Announcement {
         let there = {
             let mut spots = self.0.lock();
             let known = spots.iter().find(|there| there.spot == spot).map(Arc::clone);
@@ -45,7 +45,7 @@ impl Elsewhere {
             })
         };
         there.tasks.lock().push_back(job);
-        announcement(there)
+        Announcement(there)
     }
 
     /// Takes the oldest task that waits in a spot.
@@ -64,10 +64,15 @@ impl Elsewhere {
 }
 
 /// Tells helpers, through an injector, that a task waits for them.
-fn announcement(there: Arc<Waiting>) -> JobRef {
-    let job = Arc::into_raw(there).cast();
-    // SAFETY: [job] the job owns one count of the Arc.
-    unsafe { JobRef::new(job, follow_announcement) }
+#[must_use]
+pub(super) struct Announcement(Arc<Waiting>);
+
+impl Announcement {
+    pub(super) fn into_job(self) -> JobRef {
+        let job = Arc::into_raw(self.0).cast();
+        // SAFETY: [job] the job owns one count of the Arc.
+        unsafe { JobRef::new(job, follow_announcement) }
+    }
 }
 
 /// Runs one of the tasks that an announcement was made for, where one is left.

@@ -168,10 +168,9 @@ impl<'scope> Scope<'scope> {
         let announcement = self.elsewhere.push(Spot { node, steal }, job);
         // The lock orders this: an owner that found nothing there had registered before.
         self.tasks.done().poke();
-        if self.shared.helpers.is_empty() {
-            return;
+        if !self.shared.helpers.is_empty() {
+            self.shared.inject(node, announcement.into_job(), steal);
         }
-        self.shared.inject(node, announcement, steal);
     }
 
     /// Runs, in the owner's wait, something that nobody has started; returns whether there was something.
@@ -199,7 +198,11 @@ impl<'scope> Scope<'scope> {
             if !is_here && left.is_left_to(node) {
                 continue;
             }
-            if !is_here && !self.shared.may_take(worker.node, node, steal) {
+            // Where no helper is left there, as in a pool that has ended, it runs here.
+            if !is_here
+                && !self.shared.may_take(worker.node, node, steal)
+                && self.shared.others_on_node(node, worker.helper) > 0
+            {
                 self.have_run_there(worker, spot);
                 return true;
             }
@@ -367,7 +370,9 @@ impl LeftTo<'_> {
 
 impl Drop for LeftTo<'_> {
     fn drop(&mut self) {
-        for &node in self.nodes.get_mut().iter() {
+        // In a forked child nobody gives up the locks that others held.
+        let nodes = if self.shared.process.is_here() { self.nodes.take() } else { Vec::new() };
+        for node in nodes {
             self.shared.nodes[node].work.absent.leave();
         }
     }
