@@ -402,7 +402,7 @@ impl Pool {
     /// Runs `f` as [`Pool::scope`] does, in a scope that is told where its tasks go.
     ///
     /// The calling thread runs tasks that nobody has started only where it may
-    /// take them: those of its own node, and others as the [`Steal`](crate::Steal)
+    /// take them: those of its own node, and others as the [`Steal`]
     /// in force lets that node's helpers, while the node on which they are queued
     /// does not keep up. Where it may not, it waits for that node's helpers, and
     /// one of them that is itself waiting runs the tasks if all others are busy.

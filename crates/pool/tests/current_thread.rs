@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 
 use common::{fib, watched};
-use firsttouch_pool::{Pool, PoolBuilder, Team};
+use firsttouch_pool::{Pool, PoolBuilder, ScopeOptions, Steal, Team};
 use firsttouch_topology::{NodeId, Topology};
 
 fn on(description: &str) -> PoolBuilder {
@@ -166,6 +166,28 @@ fn tasks_that_other_threads_spawn_into_a_scope_are_run_by_its_owner() {
             });
         });
         assert_eq!(count.into_inner(), 300);
+    });
+}
+
+#[test]
+fn tasks_for_a_node_that_only_its_helpers_may_run_are_run_by_the_scopes_owner() {
+    watched("tasks_for_a_node_that_only_its_helpers_may_run_are_run_by_the_scopes_owner", || {
+        let pool = pool();
+        let ran = AtomicUsize::new(0);
+        for node in [0, 1].map(NodeId::new) {
+            let options = ScopeOptions::new().node(node).steal(Steal::Node);
+            let spawned = pool.scope_with(&options, |scope| {
+                scope.spawn(|scope| {
+                    ran.fetch_add(1, Relaxed);
+                    for node in [0, 1].map(NodeId::new) {
+                        let one = |_: &_| drop(ran.fetch_add(1, Relaxed));
+                        scope.spawn_on(node, one).expect("the machine has the node");
+                    }
+                });
+            });
+            spawned.expect("the machine has the node");
+        }
+        assert_eq!(ran.into_inner(), 6);
     });
 }
 

@@ -14,6 +14,9 @@ const TARGET: &str = "x86_64-unknown-linux-gnu";
 const TESTS: [&str; 8] =
     ["-p", "firsttouch-pool", "-p", "firsttouch-job", "--test", "stress", "--test", "teams"];
 
+/// What tests print is not collected, as the test program does that under a lock of std's.
+const UNCOLLECTED: [&str; 2] = ["--", "--nocapture"];
+
 /// A tenth of the speed, and as long as other steps.
 const ROUNDS: &str = "3";
 
@@ -41,7 +44,8 @@ pub(super) fn check(project: &Project) -> anyhow::Result<Finding> {
     // std's locks are seen where std is compiled, too.
     flags.push_str(if has_sources { "" } else { " --cfg thread_sanitizer" });
     let build_std: &[_] = if has_sources { &["-Zbuild-std"] } else { &[] };
-    let arguments = [&["cargo", "test", "--target", TARGET], build_std, &TESTS].concat();
+    let arguments =
+        [&["cargo", "test", "--target", TARGET], build_std, &TESTS, &UNCOLLECTED].concat();
     let suppressions = project.root().join("xtask/thread-sanitizer.txt");
     let mut command: Command = rustup(&arguments);
     command
