@@ -55,7 +55,7 @@ impl Helper {
 ///
 /// A call that is over in this time, a fraction of a microsecond, is over sooner
 /// without help: its caller would wait for the helper to say that it is done.
-const PAUSES: u32 = 24;
+const PAUSES: u32 = 12;
 
 /// Something for a helper with nothing else to do.
 enum Work {

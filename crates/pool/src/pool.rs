@@ -24,7 +24,7 @@ use crate::storage::Storage;
 use crate::sync::UnsafeCell;
 use crate::sync::thread::{self, JoinHandle};
 use crate::task::{self, Scope, ScopeOptions};
-use crate::team::{Ask, Member, Team, fork};
+use crate::team::{Ask, Late, Member, Team, fork};
 use crate::worker::NO_SCOPE;
 
 /// Helper threads, pinned per NUMA node, and the work they are given.
@@ -552,8 +552,9 @@ impl Pool {
             let _kept = team.keep_caller_of(worker);
             // In lines of its own, as the caller's stack is written to while helpers read this.
             let share = CachePadded::new(MemberShare { f, steal: worker.steal() });
+            let late = Late::of(team, &self.shared, worker.helper);
             let own = || {
-                (share.f)(&Member::new(&self.shared, 0, worker.helper, true).waking(team));
+                (share.f)(&Member::new(&self.shared, 0, worker.helper, true).waking(late));
             };
             let asks = team.asks(&self.shared, worker.helper);
             fork(worker, asks, team.wakes_late(), &*share, own)

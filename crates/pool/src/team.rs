@@ -247,14 +247,31 @@ pub(crate) fn fork(
     1 + invited - withdrawn
 }
 
+/// A call that wakes late, as its caller knows it.
+#[derive(Clone, Copy)]
+pub(crate) struct Late<'a> {
+    team: &'a Team,
+    lacks_helpers: bool,
+}
+
+impl<'a> Late<'a> {
+    /// Looks at a team before its call is made; `None` where the call does not wake late.
+    ///
+    /// After, what this looks at would have to come back from who watches for the call.
+    pub(crate) fn of(team: &'a Team, shared: &Shared, caller: Option<usize>) -> Option<Self> {
+        let lacks = |Ask { node, tickets }: Ask| shared.searching(node) < tickets.total();
+        team.wakes_late.then(|| Self { team, lacks_helpers: team.asks(shared, caller).any(lacks) })
+    }
+}
+
 /// One thread's part in a fork-join call.
 pub struct Member<'a> {
     index: usize,
     shared: &'a Shared,
     helper: Option<usize>,
     is_caller: bool,
-    /// The team of a call that wakes late; only its caller has it.
-    late: Option<&'a Team>,
+    /// What only the caller of a call that wakes late has.
+    late: Option<Late<'a>>,
 }
 
 impl<'a> Member<'a> {
@@ -268,19 +285,17 @@ impl<'a> Member<'a> {
     }
 
     /// The caller's member of a call of this team.
-    pub(crate) fn waking(self, team: &'a Team) -> Self {
-        Self { late: team.wakes_late.then_some(team), ..self }
+    pub(crate) fn waking(self, late: Option<Late<'a>>) -> Self {
+        Self { late, ..self }
     }
 
     /// Returns whether fewer helpers look for work than a call that [wakes late](Team::wake_late) invites; false elsewhere.
     ///
-    /// The others sleep or run something: without [`Member::wake`] they may
-    /// not come. A look at the moment, and cheap.
+    /// The others slept or ran something when the call was made: without
+    /// [`Member::wake`] they may not come.
     #[must_use]
     pub fn lacks_helpers(&self) -> bool {
-        let Some(team) = self.late else { return false };
-        let mut asks = team.asks(self.shared, self.helper);
-        asks.any(|Ask { node, tickets }| self.shared.searching(node) < tickets.total())
+        self.late.is_some_and(|late| late.lacks_helpers)
     }
 
     /// Wakes helpers for a call that [wakes late](Team::wake_late): as many as are still invited.
@@ -288,8 +303,8 @@ impl<'a> Member<'a> {
     /// Does nothing on other members, or in other calls. Once is enough; each
     /// time costs as much as what it wakes.
     pub fn wake(&self) {
-        let Some(team) = self.late else { return };
-        for Ask { node, tickets } in team.asks(self.shared, self.helper) {
+        let Some(late) = self.late else { return };
+        for Ask { node, tickets } in late.team.asks(self.shared, self.helper) {
             self.shared.summon_late(node, tickets);
         }
     }

@@ -180,7 +180,9 @@ fn tasks_for_a_node_that_only_its_helpers_may_run_are_run_by_the_scopes_owner() 
                 scope.spawn(|scope| {
                     ran.fetch_add(1, Relaxed);
                     for node in [0, 1].map(NodeId::new) {
-                        let one = |_: &_| drop(ran.fetch_add(1, Relaxed));
+                        let one = |_: &_| {
+                            ran.fetch_add(1, Relaxed);
+                        };
                         scope.spawn_on(node, one).expect("the machine has the node");
                     }
                 });
