@@ -25,6 +25,8 @@ pub(crate) struct FileBacking {
     /// Bytes of the file before the mapping.
     pub(crate) offset: u64,
     pub(crate) kind: FileKind,
+    /// Whether the file was made for the mapping: in memory, and of its whole pages.
+    pub(crate) is_own: bool,
 }
 
 /// What kind of pages a file has.
@@ -60,6 +62,19 @@ impl Backing {
     /// Whether another mapping, or a child process, can see what is written here.
     pub(crate) fn is_shared(self) -> bool {
         self != Self::Private
+    }
+
+    /// Whether no page has come to be but through the mapping itself, as far as can be told.
+    ///
+    /// The file of a shared mapping tells of the pages of all who map it. What
+    /// others do to memory without a file, or to a file of theirs, cannot be
+    /// told, so nothing is said for these.
+    pub(crate) fn is_untouched_by_others(self) -> bool {
+        match self {
+            Self::Private => true,
+            Self::File(file) if file.is_own => sys::is_all_hole(file.file()).unwrap_or(false),
+            Self::Shared | Self::File(_) => false,
+        }
     }
 }
 
@@ -138,7 +153,7 @@ mod tests {
 
     #[test]
     fn only_the_page_cache_ignores_the_policy_of_a_range() {
-        let file = |kind| Backing::File(FileBacking { fd: -1, offset: 0, kind });
+        let file = |kind| Backing::File(FileBacking { fd: -1, offset: 0, kind, is_own: false });
         assert!(Backing::Private.honours_policies() && Backing::Shared.honours_policies());
         assert!(file(FileKind::SharedMemory).honours_policies());
         assert!(file(FileKind::Hugetlb).honours_policies());

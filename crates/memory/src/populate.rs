@@ -195,7 +195,7 @@ pub(crate) unsafe fn discard(
         // Hugetlb pages before Linux 5.18, locked pages, and files whose system
         // cannot have holes.
         Err(error) if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::EOPNOTSUPP)) => {
-            tracing::debug!(?pages, "pages cannot be given back; writing zeros instead");
+            tracing::warn!(?pages, %error, "pages stay where they are, and zeros are written");
             let start = extent.at(pages.start);
             // SAFETY: the pages are mapped, and nothing refers to them by [exclusive].
             unsafe { start.write_bytes(0, pages.len()) };

@@ -45,7 +45,8 @@ pub struct Region {
     requested: PageSize,
     /// Set once a page may have been placed or written through this value.
     ///
-    /// Relaxed throughout: it only answers `is_fresh`, and guards no memory.
+    /// What others do to shared memory it does not know. Relaxed throughout: it
+    /// only answers `is_fresh`, and guards no memory.
     touched: AtomicBool,
 }
 
@@ -74,7 +75,7 @@ impl Region {
     /// hugetlbfs, else base pages. The file stays open for as long as the
     /// region lives, whatever becomes of `file`.
     ///
-    /// The region is not [fresh](Region::is_fresh). To populate it is to read
+    /// The region is never [fresh](Region::is_fresh). To populate it is to read
     /// what the file has, and to have its system provide what it has not.
     /// **To [discard](Region::discard) it is to punch a hole into the file**:
     /// these bytes are zeros from then on, and so it is with a page
@@ -101,7 +102,9 @@ impl Region {
     ///   the end is killed by SIGBUS.
     /// - `[exclusive]` While a view or part of the region that can be written
     ///   is alive, nobody else reads or writes the range; while one that is
-    ///   read is alive, nobody writes it.
+    ///   read is alive, nobody writes it. A call that replaces the region's
+    ///   contents, as [`Region::discard`] and a page initialisation do, is
+    ///   like a view to be written for as long as it lasts.
     /// - `[room]` Where the file has holes, its system has room for them: a
     ///   write to a hole is killed by SIGBUS where it has none. A range that
     ///   was [populated](Region::populate) has none left on file systems that
@@ -159,10 +162,11 @@ impl Region {
     ///
     /// - `[exclusive]` While a view or part of the region that can be written
     ///   is alive, nobody else reads or writes the file; while one that is
-    ///   read is alive, nobody writes it.
+    ///   read is alive, nobody writes it. A call that replaces the region's
+    ///   contents, as [`Region::discard`] and a page initialisation do, is
+    ///   like a view to be written for as long as it lasts.
     #[must_use]
     pub unsafe fn file(&self) -> Option<BorrowedFd<'_>> {
-        self.note_reading();
         self.mapping.file().map(AsFd::as_fd)
     }
 
@@ -256,15 +260,22 @@ impl Region {
     ///
     /// It is so until the region is populated or first gives out its parts or
     /// a view to be written, and again after the whole of it was
-    /// [discarded](Region::discard). Reading places no base page, but can
-    /// place a huge page or spoil the place of one: on a region of huge pages
-    /// a view to be read ends freshness too.
+    /// [discarded](Region::discard). Reading places no base page of private
+    /// memory, but can place a huge page or spoil the place of one: on a
+    /// region of huge pages a view to be read ends freshness too.
+    ///
+    /// Other processes may have written to [shared](RegionBuilder::shared)
+    /// memory, or placed its pages by reading. There the kernel is asked, by
+    /// one system call, whether the region's file has a page, whoever touched
+    /// it; the answer is of that moment. A shared region that has no
+    /// [file](Region::file), and one [of a file](Region::map_file), whose
+    /// pages others may have touched unseen, is never fresh.
     ///
     /// In a process that locks all its future memory (`mlockall`), pages are
     /// placed when they are mapped, which this does not see.
     #[must_use]
     pub fn is_fresh(&self) -> bool {
-        !self.touched.load(Ordering::Relaxed)
+        !self.touched.load(Ordering::Relaxed) && self.extent().backing.is_untouched_by_others()
     }
 
     fn note_reading(&self) {

@@ -397,6 +397,11 @@ pub(crate) fn file_facts(file: BorrowedFd<'_>) -> io::Result<FileFacts> {
     })
 }
 
+/// Says whether a file in memory has no page at all: none that is there, and none paged out.
+pub(crate) fn is_all_hole(file: BorrowedFd<'_>) -> io::Result<bool> {
+    Ok(rustix::fs::fstat(file)?.st_blocks == 0)
+}
+
 /// Maps shared memory at addresses that the kernel picks; `len` is not zero.
 ///
 /// It is a file's, from an offset, or without a file the child processes' alone.

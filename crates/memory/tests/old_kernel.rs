@@ -116,7 +116,9 @@ fn both_ways_give_the_same_result() -> Result<(), MemoryError> {
         let shared = || Region::builder(64 * base_page() + 9).shared().build();
         let region = shared()?;
         // SAFETY: [exclusive] the file is not used.
-        assert!(!memfd_is_missing || unsafe { region.file() }.is_none());
+        let has_file = unsafe { region.file() }.is_some();
+        assert!(!(memfd_is_missing && has_file));
+        assert_eq!(region.is_fresh(), has_file, "without a file nothing is known");
         check(|| shared().ok())?;
     }
     simulate_missing(OptionalCall::Memfd, false);

@@ -32,7 +32,7 @@ impl Mapping {
         let file = memory_file(huge, mapped)?;
         let backing = file.as_ref().map_or(Backing::Shared, |file| {
             let kind = if huge.is_some() { FileKind::Hugetlb } else { FileKind::SharedMemory };
-            Backing::File(FileBacking { fd: file.as_raw_fd(), offset: 0, kind })
+            Backing::File(FileBacking { fd: file.as_raw_fd(), offset: 0, kind, is_own: true })
         });
         let flags = match (huge, &file) {
             (Some(log2), None) => sys::huge_page_flags(log2),
@@ -151,7 +151,7 @@ impl Mapping {
             _ => map_error(source),
         })?;
         let fd = file.as_raw_fd();
-        let backing = Backing::File(FileBacking { fd, offset: range.start, kind });
+        let backing = Backing::File(FileBacking { fd, offset: range.start, kind, is_own: false });
         let extent = Extent { base, len, mapped, page_size, page_bytes, backing };
         Ok(Self { extent, file: Some(file) })
     }
