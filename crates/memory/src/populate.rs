@@ -1,7 +1,9 @@
 //! Touching pages without changing them, and giving them back.
 
+use std::hint::black_box;
 use std::io;
 use std::ops::Range;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::thread;
 
 use rustix::mm::Advice;
@@ -20,7 +22,7 @@ pub(crate) const DONT_NEED: &str = "madvise(MADV_DONTNEED)";
 ///
 /// # Safety
 ///
-/// - `[exclusive]` Nobody else accesses the range's bytes meanwhile.
+/// - `[exclusive]` Nothing else of this process accesses the range's bytes meanwhile.
 pub(crate) unsafe fn populate(extent: &Extent, range: &Range<usize>) -> Result<(), MemoryError> {
     if range.is_empty() {
         return Ok(());
@@ -139,9 +141,12 @@ fn advise_populate(extent: &Extent, pages: &Range<usize>, advice: Advice) -> io:
 
 /// Writes one byte of each page of a range with the value that it has.
 ///
+/// Other processes may write to shared memory meanwhile, so what is read and
+/// written is one atomic step: none of their writes is undone.
+///
 /// # Safety
 ///
-/// - `[exclusive]` Nobody else accesses the range's bytes meanwhile.
+/// - `[exclusive]` Nothing else of this process accesses the range's bytes meanwhile.
 unsafe fn touch(extent: &Extent, range: &Range<usize>) {
     // Transparent huge pages may turn out to be base pages, so each of those
     // is touched; hugetlb pages are what they are.
@@ -151,13 +156,24 @@ unsafe fn touch(extent: &Extent, range: &Range<usize>) {
     };
     let mut offset = range.start;
     while offset < range.end {
-        let byte = extent.at(offset).as_ptr();
         // SAFETY: the byte is mapped, initialised, and [exclusive].
-        let value = unsafe { byte.read_volatile() };
-        // SAFETY: as above.
-        unsafe { byte.write_volatile(value) };
+        let byte = unsafe { AtomicU8::from_ptr(extent.at(offset).as_ptr()) };
+        write_in_place(byte);
         // The mapping's end is a multiple of the step, so this does not overflow.
         offset = (offset + 1).next_multiple_of(step);
+    }
+}
+
+/// Writes a byte with the value that it has, in one step.
+fn write_in_place(byte: &AtomicU8) {
+    // Relaxed: the byte orders nothing.
+    let mut value = byte.load(Ordering::Relaxed);
+    // An addition of zero may be compiled to a read alone. The compiler does
+    // not see that this exchange changes nothing.
+    while let Err(now) =
+        byte.compare_exchange_weak(value, black_box(value), Ordering::Relaxed, Ordering::Relaxed)
+    {
+        value = now;
     }
 }
 

@@ -380,7 +380,8 @@ impl Region {
     /// Places every page of a range of bytes, as writing to each would, and changes no byte.
     ///
     /// Each page goes where the range's policy says, or to the node of the
-    /// calling thread's CPU. Where an error is returned, pages before the one
+    /// calling thread's CPU. What other processes write to shared memory
+    /// meanwhile stays. Where an error is returned, pages before the one
     /// that failed are placed.
     ///
     /// # Errors
