@@ -1,5 +1,6 @@
 //! What a mapping's pages are pages of: private memory, shared memory, or a file.
 
+use std::io;
 use std::ops::Range;
 use std::os::fd::{BorrowedFd, RawFd};
 
@@ -106,6 +107,11 @@ impl FileBacking {
             start = end;
         }
         Ok(())
+    }
+
+    /// Makes bytes of a mapping read as zero, and takes those of whole pages from the file.
+    pub(crate) fn punch(&self, bytes: &Range<usize>) -> io::Result<()> {
+        sys::punch(self.file(), self.offset + bytes.start as u64, bytes.len() as u64)
     }
 
     fn allocate(&self, bytes: &Range<usize>) -> Result<(), MemoryError> {

@@ -8,7 +8,7 @@ use std::thread;
 
 use rustix::mm::Advice;
 
-use crate::backing::{Backing, FileBacking, FileKind};
+use crate::backing::{Backing, FALLOCATE, FileBacking, FileKind};
 use crate::mapping::Extent;
 use crate::page_size::huge_page_pools;
 use crate::{MemoryError, OptionalCall, PageSize, Policy, ThreadPolicy, policy, sys};
@@ -189,6 +189,9 @@ pub(crate) enum Discarded {
 
 /// Makes whole pages read as zero, without a place if that can be had.
 ///
+/// Where the last page is one of somebody's file, of which the region has only
+/// a part, the rest of it stays as it is, and the page where it is.
+///
 /// # Safety
 ///
 /// - `[exclusive]` Nothing refers to the pages' bytes.
@@ -196,6 +199,56 @@ pub(crate) unsafe fn discard(
     extent: &Extent,
     pages: &Range<usize>,
 ) -> Result<Discarded, MemoryError> {
+    let Backing::File(file @ FileBacking { is_own: false, .. }) = extent.backing else {
+        // SAFETY: [exclusive] is the caller's.
+        return unsafe { discard_pages(extent, pages) };
+    };
+    let bytes = pages.start..pages.end.min(extent.len);
+    let last = bytes.end - bytes.end % extent.page_bytes;
+    let whole = bytes.start..last;
+    let mut discarded = Discarded::Pages;
+    if !whole.is_empty() {
+        // SAFETY: [exclusive] is the caller's.
+        discarded = unsafe { discard_pages(extent, &whole) }?;
+    }
+    let rest = whole.end..bytes.end;
+    if !rest.is_empty() {
+        discarded = Discarded::Contents;
+        // SAFETY: [exclusive] is the caller's.
+        unsafe { discard_part(extent, &file, &rest) }?;
+    }
+    Ok(discarded)
+}
+
+/// Makes bytes of a file's page read as zero, and no other byte of it.
+///
+/// # Safety
+///
+/// - `[exclusive]` Nothing refers to the bytes.
+unsafe fn discard_part(
+    extent: &Extent,
+    file: &FileBacking,
+    bytes: &Range<usize>,
+) -> Result<(), MemoryError> {
+    match file.punch(bytes) {
+        // A filter may know the advice and not this call.
+        Err(error) if has_no_holes(&error) || is_missing(&error) => {
+            // SAFETY: the bytes are mapped, and nothing refers to them by [exclusive].
+            unsafe { extent.at(bytes.start).write_bytes(0, bytes.len()) };
+            Ok(())
+        }
+        answer => {
+            answer.map_err(|error| MemoryError::from_call(FALLOCATE, Some(bytes.clone()), error))
+        }
+    }
+}
+
+/// Makes pages of which the region has every byte read as zero, without a place if that can be had.
+///
+/// # Safety
+///
+/// - `[exclusive]` Nothing refers to the pages' bytes.
+unsafe fn discard_pages(extent: &Extent, pages: &Range<usize>) -> Result<Discarded, MemoryError> {
     let start = extent.at(pages.start);
     let (answer, call) = if extent.backing.is_shared() {
         // Pages that a mapping gives back stay in the file, so that is to lose them.
@@ -208,9 +261,7 @@ pub(crate) unsafe fn discard(
     };
     match answer {
         Ok(()) => Ok(Discarded::Pages),
-        // Hugetlb pages before Linux 5.18, locked pages, and files whose system
-        // cannot have holes.
-        Err(error) if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::EOPNOTSUPP)) => {
+        Err(error) if has_no_holes(&error) => {
             tracing::warn!(?pages, %error, "pages stay where they are, and zeros are written");
             let start = extent.at(pages.start);
             // SAFETY: the pages are mapped, and nothing refers to them by [exclusive].
@@ -219,6 +270,11 @@ pub(crate) unsafe fn discard(
         }
         Err(error) => Err(MemoryError::from_call(call, Some(pages.clone()), error)),
     }
+}
+
+/// Whether pages cannot go: hugetlb pages before Linux 5.18, locked pages, and files whose system cannot have holes.
+fn has_no_holes(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EINVAL | libc::EOPNOTSUPP))
 }
 
 /// Gives whole pages back to the kernel; private memory has zeros there from then on.

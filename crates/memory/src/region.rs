@@ -443,7 +443,9 @@ impl Region {
     /// [`Region::page_bytes`], or at the region's end. Policies stay.
     ///
     /// Of shared memory the pages are taken from all who map it, and of a file
-    /// from the file.
+    /// from the file. Where the range of a [file](Region::map_file) ends inside
+    /// of a page, the file's last one, that page stays where it is: its bytes
+    /// of the range are zeros then, and what the file got after it is kept.
     ///
     /// Pages that the kernel does not take back are overwritten with zeros
     /// where they are: hugetlb pages before Linux 5.18, locked pages, and those

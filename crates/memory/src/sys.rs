@@ -468,8 +468,17 @@ pub(crate) unsafe fn map_shared_over(
 
 /// Has a file's system provide the bytes of a range, as zeros where it had none.
 pub(crate) fn allocate(file: BorrowedFd<'_>, offset: u64, len: u64) -> io::Result<()> {
+    fallocate(file, FallocateFlags::empty(), offset, len)
+}
+
+/// Makes exactly a range of a file's bytes read as zero, which takes its whole pages from the file.
+pub(crate) fn punch(file: BorrowedFd<'_>, offset: u64, len: u64) -> io::Result<()> {
+    fallocate(file, FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE, offset, len)
+}
+
+fn fallocate(file: BorrowedFd<'_>, flags: FallocateFlags, offset: u64, len: u64) -> io::Result<()> {
     loop {
-        match rustix::fs::fallocate(file, FallocateFlags::empty(), offset, len) {
+        match rustix::fs::fallocate(file, flags, offset, len) {
             Err(rustix::io::Errno::INTR) => {}
             answer => return answer.map_err(io::Error::from),
         }

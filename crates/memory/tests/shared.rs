@@ -183,6 +183,28 @@ fn a_files_region_has_its_bytes_and_writes_them() -> Checked {
 }
 
 #[test]
+fn what_is_appended_to_a_file_outlives_a_discard_of_what_it_had() -> Checked {
+    let page = base_page() as u64;
+    for directory in ["/dev/shm", "/tmp"] {
+        for len in [page + 904, 904] {
+            let Some(file) = file_in(directory, len) else { continue };
+            file.write_all_at(&vec![1; len as usize], 0)?;
+            // SAFETY: [long], [exclusive] what is appended is not of the range;
+            // [room] it is small.
+            let mut region = unsafe { Region::map_file(&file, 0..len)? };
+            file.write_all_at(&[2; 1000], len)?;
+            region.discard(0..len as usize)?;
+            assert!(region.as_slice().iter().all(|&byte| byte == 0), "{directory}");
+            let mut appended = [0; 1000];
+            file.read_exact_at(&mut appended, len)?;
+            assert_eq!(appended, [2; 1000], "{directory}");
+            assert_eq!(file.metadata()?.len(), len + 1000);
+        }
+    }
+    Ok(())
+}
+
+#[test]
 fn ranges_that_a_file_has_not_are_typed_errors() -> Checked {
     let page = base_page() as u64;
     let Some(file) = file_in("/tmp", 3 * page + 5) else { return Ok(()) };
