@@ -111,8 +111,9 @@ impl Region {
     ///   overwrite in place, as tmpfs, hugetlbfs, ext4 and XFS do.
     ///
     /// Nothing but the file's own users can keep to them; a file that others
-    /// may open is theirs to break. A region that is
-    /// [shared](RegionBuilder::shared) is safe in all three.
+    /// may open is theirs to break. Nobody can make the
+    /// file of a [shared](RegionBuilder::shared) region shorter; who has that
+    /// file is bound by [`Region::file`], and its room is the machine's memory.
     ///
     /// # Examples
     ///

@@ -121,6 +121,27 @@ fn a_shared_region_follows_its_policy_and_keeps_it() -> Checked {
 }
 
 #[test]
+fn a_shared_region_that_never_fits_is_an_error_unless_it_need_not() -> Checked {
+    // More than any machine has, and less than its addresses.
+    let len = 1 << 46;
+    let private = Region::builder(len).build().map(|region| region.len());
+    let reserved = shared(len).build().map(|region| region.len());
+    // A kernel that promises whatever it is asked for refuses neither.
+    assert_eq!(private.is_err(), reserved.is_err(), "{private:?}, {reserved:?}");
+    if let Err(error) = reserved {
+        assert!(matches!(error, MemoryError::Call { call: "mmap", .. }), "{error:?}");
+    } else {
+        skipped("what is too much memory", &"the kernel promises any");
+    }
+    match shared(len).no_reserve().build() {
+        Ok(region) => assert_eq!(region.len(), len),
+        // Without a file it is refused where nothing more is promised than there is.
+        Err(error) => assert!(matches!(error, MemoryError::Call { .. }), "{error:?}"),
+    }
+    Ok(())
+}
+
+#[test]
 fn private_regions_have_no_file() -> Checked {
     let region = Region::builder(1).build()?;
     assert!(!region.is_shared());
