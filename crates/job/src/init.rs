@@ -74,7 +74,8 @@ const CHUNKS_PER_THREAD: usize = 32;
 /// Regions of [shared memory](firsttouch_memory::RegionBuilder::shared) and
 /// [of files](Region::map_file) are initialised in the same way; what a file
 /// had is lost. The page cache of a file follows the policies of threads, and
-/// so each thread has that of its chunk's node ([`PolicyUse::Thread`]).
+/// so each thread has that of its chunk's node ([`PolicyUse::Thread`]). Where
+/// the last page of a file is the region's in part, it stays where it is.
 ///
 /// # Examples
 ///
