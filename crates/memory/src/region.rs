@@ -268,9 +268,9 @@ impl Region {
     /// Other processes may have written to [shared](RegionBuilder::shared)
     /// memory, or placed its pages by reading. There the kernel is asked, by
     /// one system call, whether the region's file has a page, whoever touched
-    /// it; the answer is of that moment. A shared region that has no
-    /// [file](Region::file), and one [of a file](Region::map_file), whose
-    /// pages others may have touched unseen, is never fresh.
+    /// it; the answer is of that moment. Where that cannot be told, the region
+    /// is never fresh: a shared one without a [file](Region::file), and one
+    /// [of a file](Region::map_file), whose pages others may have touched unseen.
     ///
     /// In a process that locks all its future memory (`mlockall`), pages are
     /// placed when they are mapped, which this does not see.
