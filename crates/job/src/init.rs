@@ -74,7 +74,8 @@ const CHUNKS_PER_THREAD: usize = 32;
 /// Regions of [shared memory](firsttouch_memory::RegionBuilder::shared) and
 /// [of files](Region::map_file) are initialised in the same way; what a file
 /// had is lost. The page cache of a file follows the policies of threads, and
-/// so each thread has that of its chunk's node ([`PolicyUse::Thread`]).
+/// so each thread has that of its chunk's node ([`PolicyUse::Thread`]). Where
+/// the last page of a file is the region's in part, it stays where it is.
 ///
 /// # Examples
 ///
@@ -334,11 +335,10 @@ impl<'r> PageInit<'r> {
         let sites = Sites::of(pool);
         let job = self.limited(&sites);
         let layout = lay_out(&self.placement, len, page_bytes, &sites, job.most_per_node())?;
+        // Of shared memory this is what the kernel says of all who have it: a
+        // page that another process wrote is not left as it is.
         if !self.region.is_fresh() {
             self.region.discard(0..len).map_err(JobError::Discard)?;
-            if !self.region.is_fresh() {
-                tracing::warn!("the kernel keeps the region's old pages where they are");
-            }
         }
         if self.binding == Binding::Bind {
             free_memory::check(&layout, sites.topology(), page_size, page_bytes)?;

@@ -163,8 +163,8 @@ impl<'r> PageMigration<'r> {
     /// - [`JobError::NodeFull`] with [`Binding::Bind`], where a node has no room.
     /// - [`JobError::Migrate`] where the kernel moves no pages, or none to a node.
     ///
-    /// Policies stay then, and so do pages where they are by then: all hold
-    /// what they held. The errors say how much had moved.
+    /// Policies stay then, but where one is refused, and so do pages where they
+    /// are by then: all hold what they held. The errors say how much had moved.
     pub fn run(self, pool: &Pool) -> Result<MigrationReport, JobError> {
         let Self { region, placement, binding, job, read_back } = self;
         let (len, page_bytes, page_size) = (region.len(), region.page_bytes(), region.page_size());

@@ -33,7 +33,9 @@ const POPULATE_PIECE: usize = 32 << 20;
 ///
 /// A region that was not touched yet is placed first, exactly as
 /// [`PageInit::zero`] does. In one that was, pages stay where they are and
-/// hold what they hold, and missing ones come by the region's policies.
+/// hold what they hold, and missing ones come by the region's policies. So it
+/// is with one that other processes touched, or may have touched unseen: see
+/// [`Region::is_fresh`].
 ///
 /// The region can be borrowed (`PagePin::new(&mut region)`) or given away
 /// (`PagePin::new(region)`), so that a struct can keep the

@@ -1,5 +1,6 @@
 //! What a mapping's pages are pages of: private memory, shared memory, or a file.
 
+use std::io;
 use std::ops::Range;
 use std::os::fd::{BorrowedFd, RawFd};
 
@@ -25,6 +26,8 @@ pub(crate) struct FileBacking {
     /// Bytes of the file before the mapping.
     pub(crate) offset: u64,
     pub(crate) kind: FileKind,
+    /// Whether the file was made for the mapping: in memory, and of its whole pages.
+    pub(crate) is_own: bool,
 }
 
 /// What kind of pages a file has.
@@ -61,6 +64,19 @@ impl Backing {
     pub(crate) fn is_shared(self) -> bool {
         self != Self::Private
     }
+
+    /// Whether no page has come to be but through the mapping itself, as far as can be told.
+    ///
+    /// The file of a shared mapping tells of the pages of all who map it. What
+    /// others do to memory without a file, or to a file of theirs, cannot be
+    /// told, so nothing is said for these.
+    pub(crate) fn is_untouched_by_others(self) -> bool {
+        match self {
+            Self::Private => true,
+            Self::File(file) if file.is_own => sys::is_all_hole(file.file()).unwrap_or(false),
+            Self::Shared | Self::File(_) => false,
+        }
+    }
 }
 
 impl FileBacking {
@@ -91,6 +107,11 @@ impl FileBacking {
             start = end;
         }
         Ok(())
+    }
+
+    /// Makes bytes of a mapping read as zero, and takes those of whole pages from the file.
+    pub(crate) fn punch(&self, bytes: &Range<usize>) -> io::Result<()> {
+        sys::punch(self.file(), self.offset + bytes.start as u64, bytes.len() as u64)
     }
 
     fn allocate(&self, bytes: &Range<usize>) -> Result<(), MemoryError> {
@@ -138,7 +159,7 @@ mod tests {
 
     #[test]
     fn only_the_page_cache_ignores_the_policy_of_a_range() {
-        let file = |kind| Backing::File(FileBacking { fd: -1, offset: 0, kind });
+        let file = |kind| Backing::File(FileBacking { fd: -1, offset: 0, kind, is_own: false });
         assert!(Backing::Private.honours_policies() && Backing::Shared.honours_policies());
         assert!(file(FileKind::SharedMemory).honours_policies());
         assert!(file(FileKind::Hugetlb).honours_policies());

@@ -54,6 +54,10 @@ impl RegionBuilder {
     /// region of which only few pages will ever be touched wants
     /// `MAP_NORESERVE`, which this asks for. Hugetlb pages are reserved in any
     /// case: an access beyond what the pool holds would be killed by SIGBUS.
+    ///
+    /// [Shared](Self::shared) memory is compared with what the kernel can
+    /// promise when it is built, and not counted: the kernel counts each page
+    /// as it is touched.
     pub fn no_reserve(self) -> Self {
         Self { reserve: false, ..self }
     }
@@ -64,6 +68,11 @@ impl RegionBuilder {
     /// shorter, so that no access to it can be killed by SIGBUS for that:
     /// [`Region::file`]. Where such files are refused, as some filters do, the
     /// region has no file and child processes alone share it.
+    ///
+    /// A page that the kernel has no room for when it is touched is an error of
+    /// [`Region::populate`]. A plain access waits for the out-of-memory killer,
+    /// or is killed by SIGBUS where the kernel promises no more than it has
+    /// (`vm.overcommit_memory` is 2). A region that was populated has its room.
     ///
     /// Policies hold for all who map it. Transparent huge pages need the
     /// administrator's consent, `advise` in

@@ -1,12 +1,14 @@
 //! Touching pages without changing them, and giving them back.
 
+use std::hint::black_box;
 use std::io;
 use std::ops::Range;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::thread;
 
 use rustix::mm::Advice;
 
-use crate::backing::{Backing, FileBacking, FileKind};
+use crate::backing::{Backing, FALLOCATE, FileBacking, FileKind};
 use crate::mapping::Extent;
 use crate::page_size::huge_page_pools;
 use crate::{MemoryError, OptionalCall, PageSize, Policy, ThreadPolicy, policy, sys};
@@ -20,7 +22,7 @@ pub(crate) const DONT_NEED: &str = "madvise(MADV_DONTNEED)";
 ///
 /// # Safety
 ///
-/// - `[exclusive]` Nobody else accesses the range's bytes meanwhile.
+/// - `[exclusive]` Nothing else of this process accesses the range's bytes meanwhile.
 pub(crate) unsafe fn populate(extent: &Extent, range: &Range<usize>) -> Result<(), MemoryError> {
     if range.is_empty() {
         return Ok(());
@@ -139,9 +141,12 @@ fn advise_populate(extent: &Extent, pages: &Range<usize>, advice: Advice) -> io:
 
 /// Writes one byte of each page of a range with the value that it has.
 ///
+/// Other processes may write to shared memory meanwhile, so what is read and
+/// written is one atomic step: none of their writes is undone.
+///
 /// # Safety
 ///
-/// - `[exclusive]` Nobody else accesses the range's bytes meanwhile.
+/// - `[exclusive]` Nothing else of this process accesses the range's bytes meanwhile.
 unsafe fn touch(extent: &Extent, range: &Range<usize>) {
     // Transparent huge pages may turn out to be base pages, so each of those
     // is touched; hugetlb pages are what they are.
@@ -151,13 +156,24 @@ unsafe fn touch(extent: &Extent, range: &Range<usize>) {
     };
     let mut offset = range.start;
     while offset < range.end {
-        let byte = extent.at(offset).as_ptr();
         // SAFETY: the byte is mapped, initialised, and [exclusive].
-        let value = unsafe { byte.read_volatile() };
-        // SAFETY: as above.
-        unsafe { byte.write_volatile(value) };
+        let byte = unsafe { AtomicU8::from_ptr(extent.at(offset).as_ptr()) };
+        write_in_place(byte);
         // The mapping's end is a multiple of the step, so this does not overflow.
         offset = (offset + 1).next_multiple_of(step);
+    }
+}
+
+/// Writes a byte with the value that it has, in one step.
+fn write_in_place(byte: &AtomicU8) {
+    // Relaxed: the byte orders nothing.
+    let mut value = byte.load(Ordering::Relaxed);
+    // An addition of zero may be compiled to a read alone. The compiler does
+    // not see that this exchange changes nothing.
+    while let Err(now) =
+        byte.compare_exchange_weak(value, black_box(value), Ordering::Relaxed, Ordering::Relaxed)
+    {
+        value = now;
     }
 }
 
@@ -173,6 +189,9 @@ pub(crate) enum Discarded {
 
 /// Makes whole pages read as zero, without a place if that can be had.
 ///
+/// Where the last page is one of somebody's file, of which the region has only
+/// a part, the rest of it stays as it is, and the page where it is.
+///
 /// # Safety
 ///
 /// - `[exclusive]` Nothing refers to the pages' bytes.
@@ -180,6 +199,56 @@ pub(crate) unsafe fn discard(
     extent: &Extent,
     pages: &Range<usize>,
 ) -> Result<Discarded, MemoryError> {
+    let Backing::File(file @ FileBacking { is_own: false, .. }) = extent.backing else {
+        // SAFETY: [exclusive] is the caller's.
+        return unsafe { discard_pages(extent, pages) };
+    };
+    let bytes = pages.start..pages.end.min(extent.len);
+    let last = bytes.end - bytes.end % extent.page_bytes;
+    let whole = bytes.start..last;
+    let mut discarded = Discarded::Pages;
+    if !whole.is_empty() {
+        // SAFETY: [exclusive] is the caller's.
+        discarded = unsafe { discard_pages(extent, &whole) }?;
+    }
+    let rest = whole.end..bytes.end;
+    if !rest.is_empty() {
+        discarded = Discarded::Contents;
+        // SAFETY: [exclusive] is the caller's.
+        unsafe { discard_part(extent, &file, &rest) }?;
+    }
+    Ok(discarded)
+}
+
+/// Makes bytes of a file's page read as zero, and no other byte of it.
+///
+/// # Safety
+///
+/// - `[exclusive]` Nothing refers to the bytes.
+unsafe fn discard_part(
+    extent: &Extent,
+    file: &FileBacking,
+    bytes: &Range<usize>,
+) -> Result<(), MemoryError> {
+    match file.punch(bytes) {
+        // A filter may know the advice and not this call.
+        Err(error) if has_no_holes(&error) || is_missing(&error) => {
+            // SAFETY: the bytes are mapped, and nothing refers to them by [exclusive].
+            unsafe { extent.at(bytes.start).write_bytes(0, bytes.len()) };
+            Ok(())
+        }
+        answer => {
+            answer.map_err(|error| MemoryError::from_call(FALLOCATE, Some(bytes.clone()), error))
+        }
+    }
+}
+
+/// Makes pages of which the region has every byte read as zero, without a place if that can be had.
+///
+/// # Safety
+///
+/// - `[exclusive]` Nothing refers to the pages' bytes.
+unsafe fn discard_pages(extent: &Extent, pages: &Range<usize>) -> Result<Discarded, MemoryError> {
     let start = extent.at(pages.start);
     let (answer, call) = if extent.backing.is_shared() {
         // Pages that a mapping gives back stay in the file, so that is to lose them.
@@ -192,10 +261,8 @@ pub(crate) unsafe fn discard(
     };
     match answer {
         Ok(()) => Ok(Discarded::Pages),
-        // Hugetlb pages before Linux 5.18, locked pages, and files whose system
-        // cannot have holes.
-        Err(error) if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::EOPNOTSUPP)) => {
-            tracing::debug!(?pages, "pages cannot be given back; writing zeros instead");
+        Err(error) if has_no_holes(&error) => {
+            tracing::warn!(?pages, %error, "pages stay where they are, and zeros are written");
             let start = extent.at(pages.start);
             // SAFETY: the pages are mapped, and nothing refers to them by [exclusive].
             unsafe { start.write_bytes(0, pages.len()) };
@@ -203,6 +270,11 @@ pub(crate) unsafe fn discard(
         }
         Err(error) => Err(MemoryError::from_call(call, Some(pages.clone()), error)),
     }
+}
+
+/// Whether pages cannot go: hugetlb pages before Linux 5.18, locked pages, and files whose system cannot have holes.
+fn has_no_holes(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EINVAL | libc::EOPNOTSUPP))
 }
 
 /// Gives whole pages back to the kernel; private memory has zeros there from then on.

@@ -45,7 +45,8 @@ pub struct Region {
     requested: PageSize,
     /// Set once a page may have been placed or written through this value.
     ///
-    /// Relaxed throughout: it only answers `is_fresh`, and guards no memory.
+    /// What others do to shared memory it does not know. Relaxed throughout: it
+    /// only answers `is_fresh`, and guards no memory.
     touched: AtomicBool,
 }
 
@@ -74,7 +75,7 @@ impl Region {
     /// hugetlbfs, else base pages. The file stays open for as long as the
     /// region lives, whatever becomes of `file`.
     ///
-    /// The region is not [fresh](Region::is_fresh). To populate it is to read
+    /// The region is never [fresh](Region::is_fresh). To populate it is to read
     /// what the file has, and to have its system provide what it has not.
     /// **To [discard](Region::discard) it is to punch a hole into the file**:
     /// these bytes are zeros from then on, and so it is with a page
@@ -101,15 +102,18 @@ impl Region {
     ///   the end is killed by SIGBUS.
     /// - `[exclusive]` While a view or part of the region that can be written
     ///   is alive, nobody else reads or writes the range; while one that is
-    ///   read is alive, nobody writes it.
+    ///   read is alive, nobody writes it. A call that replaces the region's
+    ///   contents, as [`Region::discard`] and a page initialisation do, is
+    ///   like a view to be written for as long as it lasts.
     /// - `[room]` Where the file has holes, its system has room for them: a
     ///   write to a hole is killed by SIGBUS where it has none. A range that
     ///   was [populated](Region::populate) has none left on file systems that
     ///   overwrite in place, as tmpfs, hugetlbfs, ext4 and XFS do.
     ///
     /// Nothing but the file's own users can keep to them; a file that others
-    /// may open is theirs to break. A region that is
-    /// [shared](RegionBuilder::shared) is safe in all three.
+    /// may open is theirs to break. Nobody can make the
+    /// file of a [shared](RegionBuilder::shared) region shorter; who has that
+    /// file is bound by [`Region::file`], and its room is the machine's memory.
     ///
     /// # Examples
     ///
@@ -159,10 +163,11 @@ impl Region {
     ///
     /// - `[exclusive]` While a view or part of the region that can be written
     ///   is alive, nobody else reads or writes the file; while one that is
-    ///   read is alive, nobody writes it.
+    ///   read is alive, nobody writes it. A call that replaces the region's
+    ///   contents, as [`Region::discard`] and a page initialisation do, is
+    ///   like a view to be written for as long as it lasts.
     #[must_use]
     pub unsafe fn file(&self) -> Option<BorrowedFd<'_>> {
-        self.note_reading();
         self.mapping.file().map(AsFd::as_fd)
     }
 
@@ -256,15 +261,22 @@ impl Region {
     ///
     /// It is so until the region is populated or first gives out its parts or
     /// a view to be written, and again after the whole of it was
-    /// [discarded](Region::discard). Reading places no base page, but can
-    /// place a huge page or spoil the place of one: on a region of huge pages
-    /// a view to be read ends freshness too.
+    /// [discarded](Region::discard). Reading places no base page of private
+    /// memory, but can place a huge page or spoil the place of one: on a
+    /// region of huge pages a view to be read ends freshness too.
+    ///
+    /// Other processes may have written to [shared](RegionBuilder::shared)
+    /// memory, or placed its pages by reading. There the kernel is asked, by
+    /// one system call, whether the region's file has a page, whoever touched
+    /// it; the answer is of that moment. Where that cannot be told, the region
+    /// is never fresh: a shared one without a [file](Region::file), and one
+    /// [of a file](Region::map_file), whose pages others may have touched unseen.
     ///
     /// In a process that locks all its future memory (`mlockall`), pages are
     /// placed when they are mapped, which this does not see.
     #[must_use]
     pub fn is_fresh(&self) -> bool {
-        !self.touched.load(Ordering::Relaxed)
+        !self.touched.load(Ordering::Relaxed) && self.extent().backing.is_untouched_by_others()
     }
 
     fn note_reading(&self) {
@@ -369,7 +381,8 @@ impl Region {
     /// Places every page of a range of bytes, as writing to each would, and changes no byte.
     ///
     /// Each page goes where the range's policy says, or to the node of the
-    /// calling thread's CPU. Where an error is returned, pages before the one
+    /// calling thread's CPU. What other processes write to shared memory
+    /// meanwhile stays. Where an error is returned, pages before the one
     /// that failed are placed.
     ///
     /// # Errors
@@ -431,7 +444,9 @@ impl Region {
     /// [`Region::page_bytes`], or at the region's end. Policies stay.
     ///
     /// Of shared memory the pages are taken from all who map it, and of a file
-    /// from the file.
+    /// from the file. Where the range of a [file](Region::map_file) ends inside
+    /// of a page, the file's last one, that page stays where it is: its bytes
+    /// of the range are zeros then, and what the file got after it is kept.
     ///
     /// Pages that the kernel does not take back are overwritten with zeros
     /// where they are: hugetlb pages before Linux 5.18, locked pages, and those

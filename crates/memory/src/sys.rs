@@ -397,6 +397,11 @@ pub(crate) fn file_facts(file: BorrowedFd<'_>) -> io::Result<FileFacts> {
     })
 }
 
+/// Says whether a file in memory has no page at all: none that is there, and none paged out.
+pub(crate) fn is_all_hole(file: BorrowedFd<'_>) -> io::Result<bool> {
+    Ok(rustix::fs::fstat(file)?.st_blocks == 0)
+}
+
 /// Maps shared memory at addresses that the kernel picks; `len` is not zero.
 ///
 /// It is a file's, from an offset, or without a file the child processes' alone.
@@ -463,8 +468,17 @@ pub(crate) unsafe fn map_shared_over(
 
 /// Has a file's system provide the bytes of a range, as zeros where it had none.
 pub(crate) fn allocate(file: BorrowedFd<'_>, offset: u64, len: u64) -> io::Result<()> {
+    fallocate(file, FallocateFlags::empty(), offset, len)
+}
+
+/// Makes exactly a range of a file's bytes read as zero, which takes its whole pages from the file.
+pub(crate) fn punch(file: BorrowedFd<'_>, offset: u64, len: u64) -> io::Result<()> {
+    fallocate(file, FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE, offset, len)
+}
+
+fn fallocate(file: BorrowedFd<'_>, flags: FallocateFlags, offset: u64, len: u64) -> io::Result<()> {
     loop {
-        match rustix::fs::fallocate(file, FallocateFlags::empty(), offset, len) {
+        match rustix::fs::fallocate(file, flags, offset, len) {
             Err(rustix::io::Errno::INTR) => {}
             answer => return answer.map_err(io::Error::from),
         }

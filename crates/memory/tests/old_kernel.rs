@@ -5,6 +5,8 @@
 
 mod common;
 
+use std::os::unix::fs::FileExt as _;
+
 use common::{base_page, skipped, transparent, unless_refused};
 use firsttouch_memory::{
     FileView, HugePageSize, MemoryError, OptionalCall, PageSize, Region, Residency,
@@ -116,7 +118,9 @@ fn both_ways_give_the_same_result() -> Result<(), MemoryError> {
         let shared = || Region::builder(64 * base_page() + 9).shared().build();
         let region = shared()?;
         // SAFETY: [exclusive] the file is not used.
-        assert!(!memfd_is_missing || unsafe { region.file() }.is_none());
+        let has_file = unsafe { region.file() }.is_some();
+        assert!(!(memfd_is_missing && has_file));
+        assert_eq!(region.is_fresh(), has_file, "without a file nothing is known");
         check(|| shared().ok())?;
     }
     simulate_missing(OptionalCall::Memfd, false);
@@ -131,7 +135,37 @@ fn both_ways_give_the_same_result() -> Result<(), MemoryError> {
             Err(error) => skipped("old kernels' files", &error),
         }
     }
+    populating_undoes_no_write_of_others();
     views_are_populated_both_ways()
+}
+
+/// Checks that populating page by page keeps what others write to shared memory meanwhile.
+fn populating_undoes_no_write_of_others() {
+    let mut region = Region::builder(16 * base_page()).shared().build().expect("memory for a test");
+    // SAFETY: [exclusive] no view is alive while the file is used.
+    let Some(file) = (unsafe { region.file() }) else {
+        return skipped("writes of others", &"memfd_create is refused here");
+    };
+    let file = std::fs::File::from(file.try_clone_to_owned().expect("a descriptor"));
+    simulate_missing(OptionalCall::PopulateWrite, true);
+    let undone = std::thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            let undone = (0..100_000_u64).filter(|count| {
+                let (page, byte) = (count % 16 * base_page() as u64, *count as u8);
+                let mut read = [0];
+                file.write_all_at(&[byte], page).expect("a file in memory is written");
+                file.read_exact_at(&mut read, page).expect("and read");
+                read != [byte]
+            });
+            undone.count()
+        });
+        while !writer.is_finished() {
+            region.populate(0..region.len()).expect("its pages are there");
+        }
+        writer.join().expect("the writer's file is there")
+    });
+    simulate_missing(OptionalCall::PopulateWrite, false);
+    assert_eq!(undone, 0, "writes of others were undone");
 }
 
 fn region_len() -> u64 {

@@ -4,6 +4,7 @@ mod common;
 
 use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom};
+use std::os::unix::fs::FileExt as _;
 
 use common::{allowed_nodes, base_page, skipped, unless_refused};
 use firsttouch_memory::{
@@ -28,7 +29,9 @@ fn shared(len: usize) -> RegionBuilder {
 fn a_shared_region_is_fresh_zeroed_populated_and_discarded_like_a_private_one() -> Checked {
     let (page, len) = (base_page(), 65 * base_page() - 3);
     let mut region = shared(len).build()?;
-    assert!(region.is_shared() && region.is_fresh());
+    // SAFETY: [exclusive] the file is not used.
+    let has_file = unsafe { region.file() }.is_some();
+    assert!(region.is_shared() && region.is_fresh() == has_file);
     assert_eq!((region.len(), region.page_size()), (len, PageSize::Base));
     region.populate(page..3 * page)?;
     if let Some(pages) = unless_refused("shared pages", region.residency(0..len)) {
@@ -40,7 +43,8 @@ fn a_shared_region_is_fresh_zeroed_populated_and_discarded_like_a_private_one() 
     assert!(bytes[page..2 * page].iter().all(|&byte| byte == 0));
     assert!(bytes[2 * page..].iter().all(|&byte| byte == 5) && bytes[page - 1] == 5);
     region.discard(0..len)?;
-    assert!(region.is_fresh() && region.as_slice().iter().all(|&byte| byte == 0));
+    assert_eq!(region.is_fresh(), has_file);
+    assert!(region.as_slice().iter().all(|&byte| byte == 0));
     Ok(())
 }
 
@@ -66,6 +70,44 @@ fn what_is_written_to_a_shared_region_is_in_its_file_which_keeps_its_length() ->
     Ok(())
 }
 
+/// Runs a function in a child process, which then ends; returns when it has.
+fn in_a_child(f: impl FnOnce()) {
+    // SAFETY: the child calls the function, which allocates nothing and takes
+    // no lock, and ends without running anything else of this process.
+    let child = unsafe { libc::fork() };
+    assert!(child >= 0, "a test may have a child");
+    if child == 0 {
+        f();
+        // SAFETY: it ends the child, which has nothing to clean up.
+        unsafe { libc::_exit(0) };
+    }
+    let mut status = 1;
+    // SAFETY: the kernel writes the status, which lives until the call returns.
+    let waited = unsafe { libc::waitpid(child, &raw mut status, 0) };
+    assert_eq!((waited, status), (child, 0));
+}
+
+#[test]
+fn a_shared_region_is_not_fresh_where_others_wrote_to_it() -> Checked {
+    let len = 3 * base_page();
+    let mut region = shared(len).build()?;
+    // SAFETY: [exclusive] no view is alive while the file is used below.
+    let file = unsafe { region.file() }.map(|file| file.try_clone_to_owned()).transpose()?;
+    assert_eq!(region.is_fresh(), file.is_some(), "without a file nothing is known");
+    let byte = region.as_ptr().wrapping_add(len - 1).cast_mut();
+    // SAFETY: the byte is mapped, and no view is alive.
+    in_a_child(|| unsafe { byte.write_volatile(7) });
+    assert!(!region.is_fresh(), "a child wrote");
+    assert_eq!(region.as_slice()[len - 1], 7);
+    region.discard(0..len)?;
+    assert_eq!(region.is_fresh(), file.is_some());
+    let Some(file) = file.map(File::from) else { return Ok(()) };
+    file.write_all_at(&[8], 0)?;
+    assert!(!region.is_fresh(), "the file was written");
+    assert_eq!(region.as_slice()[..2], [8, 0]);
+    Ok(())
+}
+
 #[test]
 fn a_shared_region_follows_its_policy_and_keeps_it() -> Checked {
     let policy = Policy::Bind(allowed_nodes());
@@ -74,6 +116,27 @@ fn a_shared_region_follows_its_policy_and_keeps_it() -> Checked {
     if let Some(mut region) = unless_refused("policies of shared regions", built) {
         region.populate(0..len)?;
         assert_eq!(region.policy_at(len - 1)?, policy);
+    }
+    Ok(())
+}
+
+#[test]
+fn a_shared_region_that_never_fits_is_an_error_unless_it_need_not() -> Checked {
+    // More than any machine has, and less than its addresses.
+    let len = 1 << 46;
+    let private = Region::builder(len).build().map(|region| region.len());
+    let reserved = shared(len).build().map(|region| region.len());
+    // A kernel that promises whatever it is asked for refuses neither.
+    assert_eq!(private.is_err(), reserved.is_err(), "{private:?}, {reserved:?}");
+    if let Err(error) = reserved {
+        assert!(matches!(error, MemoryError::Call { call: "mmap", .. }), "{error:?}");
+    } else {
+        skipped("what is too much memory", &"the kernel promises any");
+    }
+    match shared(len).no_reserve().build() {
+        Ok(region) => assert_eq!(region.len(), len),
+        // Without a file it is refused where nothing more is promised than there is.
+        Err(error) => assert!(matches!(error, MemoryError::Call { .. }), "{error:?}"),
     }
     Ok(())
 }
@@ -127,6 +190,7 @@ fn a_files_region_has_its_bytes_and_writes_them() -> Checked {
         let end = 2 * page as usize;
         region.discard(0..end)?;
         assert!(region.as_slice()[..end].iter().all(|&byte| byte == 0));
+        assert!(!region.is_fresh());
         drop(region);
         let mut bytes = Vec::new();
         (&file).seek(SeekFrom::Start(0))?;
@@ -135,6 +199,28 @@ fn a_files_region_has_its_bytes_and_writes_them() -> Checked {
         assert!(bytes[..written].iter().all(|&byte| byte == 0), "{directory}");
         assert!(bytes[written..].iter().all(|&byte| byte == 3), "{directory}");
         assert_eq!(bytes.len() as u64, 5 * page + 100);
+    }
+    Ok(())
+}
+
+#[test]
+fn what_is_appended_to_a_file_outlives_a_discard_of_what_it_had() -> Checked {
+    let page = base_page() as u64;
+    for directory in ["/dev/shm", "/tmp"] {
+        for len in [page + 904, 904] {
+            let Some(file) = file_in(directory, len) else { continue };
+            file.write_all_at(&vec![1; len as usize], 0)?;
+            // SAFETY: [long], [exclusive] what is appended is not of the range;
+            // [room] it is small.
+            let mut region = unsafe { Region::map_file(&file, 0..len)? };
+            file.write_all_at(&[2; 1000], len)?;
+            region.discard(0..len as usize)?;
+            assert!(region.as_slice().iter().all(|&byte| byte == 0), "{directory}");
+            let mut appended = [0; 1000];
+            file.read_exact_at(&mut appended, len)?;
+            assert_eq!(appended, [2; 1000], "{directory}");
+            assert_eq!(file.metadata()?.len(), len + 1000);
+        }
     }
     Ok(())
 }
@@ -190,7 +276,7 @@ fn a_view_shows_a_file_and_says_where_its_pages_lie() -> Checked {
     let len = 33 * base_page() as u64 + 7;
     for directory in ["/dev/shm", "/tmp"] {
         let Some(file) = file_in(directory, len) else { continue };
-        std::os::unix::fs::FileExt::write_all_at(&file, &[1, 2, 3, 4], 8)?;
+        file.write_all_at(&[1, 2, 3, 4], 8)?;
         // SAFETY: [long], [unchanged] nobody else has the file.
         let view = unsafe { FileView::map(&file, 0..len)? };
         drop(file);

@@ -155,6 +155,11 @@ pub fn of(thread: ThreadId) -> Result<Scheduling, TopologyError> {
 /// needs `CAP_SYS_NICE` or an `RLIMIT_NICE` that allows the nice value; see
 /// [`can_restore`].
 ///
+/// The thread keeps its time slice, which since Linux 6.12 it may have asked
+/// for (`sched_runtime`). The kernel does not tell whether it has, so from then
+/// on the slice is the thread's own, and does not follow a later change of the
+/// system's default.
+///
 /// # Errors
 ///
 /// [`TopologyError::Call`] where the process may not, or the call is filtered;
@@ -216,14 +221,23 @@ fn write(thread: u32, scheduling: &Scheduling) -> Result<(), TopologyError> {
         return Err(TopologyError::Unmanaged { policy });
     }
     let before = sys::sched_getattr(thread).map_err(|source| refused("sched_getattr", source))?;
-    let attr = SchedAttr {
+    let attr = changed(&before, scheduling);
+    sys::sched_setattr(thread, &attr).map_err(|source| refused("sched_setattr", source))
+}
+
+/// What a thread is given so that its policy and nice value change, and nothing else of it.
+fn changed(before: &SchedAttr, scheduling: &Scheduling) -> SchedAttr {
+    let shares_time = !matches!(SchedPolicy::from_kernel(before.policy), SchedPolicy::Unmanaged(_));
+    SchedAttr {
         policy: scheduling.policy.to_kernel(),
         // Whether its children start as it was (SCHED_FLAG_RESET_ON_FORK) is its own business.
         flags: before.flags & u64::from(SCHED_FLAG_RESET_ON_FORK),
         nice: scheduling.nice.get().into(),
+        // The time that the thread asks for at once: 0 would take the one
+        // that it asked for from it. Of a deadline it means something else.
+        runtime: if shares_time { before.runtime } else { 0 },
         ..SchedAttr::default()
-    };
-    sys::sched_setattr(thread, &attr).map_err(|source| refused("sched_setattr", source))
+    }
 }
 
 /// `SCHED_FLAG_RESET_ON_FORK` of `include/uapi/linux/sched.h`.
@@ -276,6 +290,36 @@ mod tests {
             // Whether it can come back is what the probe says.
             let back = set_current(&before).is_ok();
             assert_eq!(back, can_restore(&before, &idle));
+        });
+    }
+
+    #[test]
+    fn a_thread_keeps_its_slice_and_no_deadline_becomes_one() {
+        let lower = Scheduling { policy: SchedPolicy::Batch, nice: Nice::MAX };
+        let attr = |policy: i32| SchedAttr {
+            policy: policy as u32,
+            runtime: 5_000_000,
+            ..SchedAttr::default()
+        };
+        for time_sharing in [libc::SCHED_OTHER, libc::SCHED_BATCH, libc::SCHED_IDLE] {
+            assert_eq!(changed(&attr(time_sharing), &lower).runtime, 5_000_000);
+        }
+        assert_eq!(changed(&attr(libc::SCHED_DEADLINE), &lower).runtime, 0);
+
+        aside(|| {
+            let before = current().expect("a thread can read its own");
+            let (SchedPolicy::Other | SchedPolicy::Batch) = before.policy else { return };
+            let slice = || sys::sched_getattr(0).expect("a thread can read its own").runtime;
+            let own = sys::sched_getattr(0).expect("a thread can read its own");
+            let asked = SchedAttr { runtime: 7_000_000, ..own };
+            // An older kernel has no slices to ask for, and keeps none.
+            if sys::sched_setattr(0, &asked).is_err() || slice() != 7_000_000 {
+                return;
+            }
+            set_current(&Scheduling { policy: SchedPolicy::Batch, ..before }).expect("any may");
+            assert_eq!(slice(), 7_000_000);
+            set_current(&before).expect("and back");
+            assert_eq!(slice(), 7_000_000);
         });
     }
 

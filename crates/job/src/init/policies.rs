@@ -11,6 +11,7 @@ use crate::init::report::PolicyUse;
 ///
 /// `several` says whether there is more than one node to choose from. A
 /// refusal is an error for [`Binding::Bind`] alone; else first touch remains.
+/// With either, no range keeps a policy.
 pub(crate) fn set(
     region: &mut Region,
     layout: Layout,
@@ -30,6 +31,7 @@ pub(crate) fn set(
         });
         for (node, range) in parts {
             if let Err(source) = region.set_policy(range.clone(), &policy_for(node, binding)) {
+                clear(region);
                 if binding == Binding::Bind {
                     return Err(JobError::Policy { range, source });
                 }
@@ -50,6 +52,7 @@ pub(crate) fn set(
                 return Ok((Layout { even, ..Layout::anywhere(len) }, PolicyUse::Range));
             }
             Err(error) => {
+                clear(region);
                 tell_refused(&error);
                 return Ok((layout, PolicyUse::Refused));
             }
@@ -65,6 +68,19 @@ pub(crate) fn set(
             tell_refused(&error);
             Ok((layout, PolicyUse::Refused))
         }
+    }
+}
+
+/// Takes the policies of a region away where not all could be set: those of this run, or of before.
+///
+/// It needs no mapping more than there is, so it does where the limit on these
+/// was met. Where no policy can be set at all, there is none to be taken away.
+fn clear(region: &mut Region) {
+    if let Err(error) = region.set_policy(0..region.len(), &Policy::Default) {
+        if error.is_refused() {
+            return;
+        }
+        tracing::warn!(%error, "ranges that got a policy before another was refused keep it");
     }
 }
 

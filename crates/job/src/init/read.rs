@@ -22,7 +22,15 @@ use crate::{Chunk, JobError, JobReport, RunError, Steal};
 /// of a mapping; so each thread has the policy of its node while it reads. A
 /// page that is cached already stays where it is, as others may use it there.
 ///
-/// [`FileView::residency`] tells where the pages lie.
+/// The kernel reads ahead around the page that a thread touches, up to what the
+/// file's disk has in `queue/read_ahead_kb` (128 KiB by default), and all that
+/// it reads comes to the node of that thread. So the pages next to where one
+/// node's bytes end can lie on the other, and so can most of a file that is
+/// [interleaved](Placement::Interleaved) by blocks not much larger than what
+/// is read ahead: let a block be some MiB.
+///
+/// The report says who read what. [`FileView::residency`] tells where the pages
+/// lie.
 ///
 /// # Examples
 ///
@@ -60,6 +68,9 @@ impl<'v> PageRead<'v> {
     }
 
     /// Sets where pages go that are not cached. Default: [`Placement::Blocked`].
+    ///
+    /// Blocks shorter than what the kernel reads ahead are not kept apart; see
+    /// [`PageRead`].
     pub fn placement(mut self, placement: Placement) -> Self {
         self.placement = placement;
         self

@@ -51,6 +51,8 @@ pub enum PolicyUse {
     /// The policy of each thread while it ran a chunk.
     Thread,
     /// First touch alone: the kernel refused a policy. Pages lie where the thread that touched them was.
+    ///
+    /// Policies that the region had before are gone, as are those of other ranges.
     Refused,
 }
 

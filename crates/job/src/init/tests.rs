@@ -179,6 +179,27 @@ fn refused_policies_leave_first_touch_and_the_report_says_so() -> Result {
 }
 
 #[test]
+fn where_one_range_is_refused_no_other_keeps_a_policy() -> Result {
+    // The live machine has the first node, and perhaps not the others.
+    let pool = synthetic_pool("node:65 core:1 pu:1");
+    let len = 8 << 20;
+    for binding in [Binding::Preferred, Binding::Bind] {
+        let mut region = base(len);
+        let sites = Sites::of(&pool);
+        let layout = lay_out(&Placement::Blocked, len, region.page_bytes(), &sites, usize::MAX)?;
+        match policies::set(&mut region, layout, binding, true) {
+            Ok((_, policy)) => assert_eq!(policy, PolicyUse::Refused),
+            Err(error) => assert!(matches!(error, JobError::Policy { .. }), "{error:?}"),
+        }
+        match region.policy_at(0) {
+            Ok(policy) => assert_eq!(policy, Policy::Default, "{binding:?}"),
+            Err(error) => assert!(error.is_refused(), "{error}"),
+        }
+    }
+    Ok(())
+}
+
+#[test]
 fn bound_placements_are_errors_where_the_policy_is_refused() -> Result {
     let pool = synthetic_pool("node:2 core:1 pu:1");
     let mut region = base(4 << 20);

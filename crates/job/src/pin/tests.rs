@@ -1,9 +1,10 @@
 //! Pinning on the live machine, whatever it allows.
 
 use std::error::Error;
-use std::fs;
+use std::fs::{self, File};
 use std::io::Write as _;
 use std::num::NonZeroUsize;
+use std::os::unix::fs::FileExt as _;
 
 use firsttouch_memory::{MemoryError, PageSize, Region};
 use firsttouch_pool::Pool;
@@ -93,6 +94,21 @@ fn a_region_in_use_keeps_what_it_holds_and_gets_the_pages_that_it_lacks() -> Res
     pinned.unlock()?;
     assert!(region.as_slice()[..1 << 20].iter().all(|&byte| byte == 7));
     assert_eq!(region.as_slice()[1 << 20..][..2], [8, 0]);
+    Ok(())
+}
+
+#[test]
+fn what_others_wrote_to_shared_memory_is_pinned_with_it() -> Result {
+    let pool = Pool::new()?;
+    let mut region = Region::builder(5 << 20).shared().build()?;
+    // SAFETY: [exclusive] no view is alive while it is written.
+    let Some(file) = (unsafe { region.file() }) else { return Ok(()) };
+    File::from(file.try_clone_to_owned()?).write_all_at(&[7; 3], 4 << 20)?;
+    let Some(pinned) = unless_limited(PagePin::new(&mut region).run(&pool)) else {
+        return Ok(());
+    };
+    assert_eq!(pinned.report().policy, None);
+    assert_eq!(pinned.as_slice()[4 << 20..][..4], [7, 7, 7, 0]);
     Ok(())
 }
 

@@ -28,11 +28,15 @@ impl Mapping {
             }
         };
         let mapped = whole_pages(len, page_bytes)?;
-        let huge = matches!(page_size, PageSize::Huge(_)).then(|| page_bytes.trailing_zeros());
+        let is_huge = matches!(page_size, PageSize::Huge(_));
+        if reserve && !is_huge {
+            reject_what_never_fits(mapped)?;
+        }
+        let huge = is_huge.then(|| page_bytes.trailing_zeros());
         let file = memory_file(huge, mapped)?;
         let backing = file.as_ref().map_or(Backing::Shared, |file| {
             let kind = if huge.is_some() { FileKind::Hugetlb } else { FileKind::SharedMemory };
-            Backing::File(FileBacking { fd: file.as_raw_fd(), offset: 0, kind })
+            Backing::File(FileBacking { fd: file.as_raw_fd(), offset: 0, kind, is_own: true })
         });
         let flags = match (huge, &file) {
             (Some(log2), None) => sys::huge_page_flags(log2),
@@ -151,10 +155,24 @@ impl Mapping {
             _ => map_error(source),
         })?;
         let fd = file.as_raw_fd();
-        let backing = Backing::File(FileBacking { fd, offset: range.start, kind });
+        let backing = Backing::File(FileBacking { fd, offset: range.start, kind, is_own: false });
         let extent = Extent { base, len, mapped, page_size, page_bytes, backing };
         Ok(Self { extent, file: Some(file) })
     }
+}
+
+/// Refuses what the kernel would not promise as private memory.
+///
+/// It counts a file in memory page by page, as pages are touched, so that one
+/// of any length can be mapped. Private memory of the length is mapped for a
+/// moment in its place.
+fn reject_what_never_fits(mapped: usize) -> Result<(), MemoryError> {
+    let base = sys::map_anonymous(mapped, MapFlags::empty()).map_err(map_error)?;
+    // SAFETY: [owned] it was mapped just now; [unused] nobody has the address.
+    if let Err(error) = unsafe { sys::unmap(base, mapped) } {
+        tracing::warn!(%error, mapped, "a mapping that was only tried stays");
+    }
+    Ok(())
 }
 
 /// Makes a file in memory that cannot become shorter or longer; `None` where no such file can be had.

@@ -1,6 +1,7 @@
 //! Copies, ways of writing, shared memory, files and huge pages, on the live machine.
 
 use std::fs::File;
+use std::os::unix::fs::FileExt as _;
 
 use firsttouch_memory::{FileView, MemoryError, OptionalCall, simulate_missing};
 
@@ -117,6 +118,30 @@ fn shared_memory_is_initialised_like_private() -> Result {
             check_pages(&report);
             assert!(region.as_slice().iter().all(|&other| other == byte));
         }
+    }
+    Ok(())
+}
+
+#[test]
+fn what_others_wrote_to_shared_memory_is_gone_once_it_is_initialised() -> Result {
+    let pool = Pool::new()?;
+    let len = 5 << 20;
+    let mut region = Region::builder(len).shared().build()?;
+    for fills in [false, true] {
+        // SAFETY: [exclusive] no view is alive, nor does a call last, while it is written.
+        let Some(file) = (unsafe { region.file() }) else { return Ok(()) };
+        File::from(file.try_clone_to_owned()?).write_all_at(&[7; 3], 4 << 20)?;
+        let init = PageInit::new(&mut region);
+        let report = if fills {
+            init.fill_with(&pool, |_, bytes: &mut [u8]| {
+                assert!(bytes.iter().all(|&byte| byte == 0), "elements come as zeros");
+            })?
+        } else {
+            init.zero(&pool)?
+        };
+        check_pages(&report);
+        assert!(region.as_slice().iter().all(|&byte| byte == 0));
+        region.discard(0..len)?;
     }
     Ok(())
 }
