@@ -28,7 +28,7 @@ const HUGE: usize = 2 << 20;
 const PART: usize = 8;
 
 /// What another process leaves of a node's memory.
-const LEFT: u64 = 16 << 20;
+const LEFT: u64 = 24 << 20;
 
 pub(crate) const CASES: &[Case] = &[
     Case {

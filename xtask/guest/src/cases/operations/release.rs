@@ -75,7 +75,15 @@ fn by_node(machine: &Machine, size: PageSize) -> anyhow::Result<()> {
             let rows = report.nodes.iter();
             let rows: BTreeMap<_, _> =
                 rows.filter_map(|row| Some((number(row.node?), row.size))).collect();
-            ensure!(rows == expected, "parts of {rows:?} bytes; the pages lie so: {expected:?}");
+            // One page in 512 is asked, so a part may begin and end that far from where it should.
+            let near = |(node, &bytes): (&usize, &usize)| {
+                expected.get(node).is_some_and(|&lie| bytes.abs_diff(lie) < 2 * 512 * PAGE)
+            };
+            let all = rows.len() == expected.len() && rows.values().sum::<usize>() == bytes;
+            ensure!(
+                all && rows.iter().all(near),
+                "parts of {rows:?} bytes; the pages lie so: {expected:?}"
+            );
         }
         Ok(((), vec![address]))
     })

@@ -33,7 +33,7 @@ pub(crate) const CASES: &[Case] = &[
             0 | 1 => skip("the one node is not to be filled"),
             _ => {
                 let node = last_with_memory(machine);
-                without_balancing([Condition::FilledNode { node, left: 16 << 20 }])
+                without_balancing([Condition::FilledNode { node, left: 24 << 20 }])
             }
         },
         check: bound,
