@@ -16,7 +16,7 @@ use crate::job::help::Help;
 use crate::job::limits::{Inside, Place, may_hold_up_others};
 use crate::job::priority::Priority;
 use crate::job::progress::Telling;
-use crate::job::run::{Running, Thread};
+use crate::job::run::{OnUnwind, Running, Thread};
 use crate::job::sites::Sites;
 use crate::job::tally::{Tallies, ThreadTallies};
 use crate::job::undo::{Completed, Payload, Undone, catch, discard};
@@ -166,7 +166,12 @@ impl<E: Send> Shared<'_, E> {
         let helper = self.pool.current_helper();
         let is_caller = thread.is_caller();
         let as_helper = helper.filter(|_| !is_caller);
-        let Ok(_narrowed) = self.narrow(as_helper) else { return };
+        // Declared first, so dropped last: the caller, which may have looked when this thread left, looks again.
+        let close = OnUnwind(|| {
+            self.running.close();
+            self.watch.iter().for_each(|watch| watch.notify());
+        });
+        let Ok(_narrowed) = self.narrow(as_helper) else { return close.forget() };
         let _inside = self.place.as_ref().map(|_| Inside::enter());
         let entered = self.watch.as_ref().map(|watch| self.enter(watch, helper, is_caller));
         let mut ticks = entered.as_ref().filter(|_| is_caller).map(|_| Ticks::new(self.controls));
@@ -232,6 +237,7 @@ impl<E: Send> Shared<'_, E> {
         self.tallies.add(tally);
         drop(completed);
         drop(entered);
+        close.forget();
         if alone == Alone::Not && self.controls.need_waiting() && !self.running.is_caller_alone() {
             if let (Some(ticks), Some(watch)) = (&mut ticks, &self.watch) {
                 watch.wait_for_others(self.running, ticks);

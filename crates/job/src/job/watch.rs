@@ -28,8 +28,8 @@ pub(crate) struct Watch {
     next_look: AtomicU64,
     /// The threads that are at the job now.
     members: Mutex<Vec<Arc<Member>>>,
-    /// Notified when a thread leaves.
-    left: EventCount,
+    /// Notified when a thread has left, and when one that panicked has closed the work.
+    changed: EventCount,
     pub(crate) priority: PriorityCounts,
 }
 
@@ -81,7 +81,7 @@ impl Watch {
             stall_after: controls.stall_after,
             next_look: AtomicU64::new(controls.stall_after.map_or(u64::MAX, nanoseconds)),
             members: Mutex::default(),
-            left: EventCount::new(),
+            changed: EventCount::new(),
             priority: PriorityCounts::default(),
         }))
     }
@@ -108,6 +108,11 @@ impl Watch {
             Arc::new(Member { helper, at: CachePadded::default(), lowered: Mutex::new(None) });
         lock(&self.members).push(Arc::clone(&member));
         Entered { watch: self, member }
+    }
+
+    /// Has the caller look again, where it waits for others.
+    pub(crate) fn notify(&self) {
+        self.changed.notify();
     }
 
     /// The threads that are at the job.
@@ -179,7 +184,7 @@ impl Watch {
                     && self.members().iter().any(|member| member.is_low())
             };
             let next = ticks.next();
-            self.left.wait_until(next, || is_over() || may_raise());
+            self.changed.wait_until(next, || is_over() || may_raise());
             if is_over() {
                 return;
             }
@@ -225,7 +230,7 @@ impl Drop for Entered<'_> {
     fn drop(&mut self) {
         self.watch.priority.restore(&self.member.lowered);
         lock(&self.watch.members).retain(|member| !Arc::ptr_eq(member, &self.member));
-        self.watch.left.notify();
+        self.watch.notify();
     }
 }
 

@@ -8,6 +8,7 @@ mod priority;
 mod progress;
 mod threads;
 mod undo;
+mod watched;
 
 use std::num::NonZeroUsize;
 use std::ops::Range;

@@ -8,8 +8,10 @@ use std::time::Duration;
 
 use firsttouch_job::{Job, Priority, PriorityReport, Steal};
 use firsttouch_pool::Pool;
+use firsttouch_topology::affinity;
 use firsttouch_topology::scheduling::{self, Nice, SchedPolicy, Scheduling};
 
+use crate::watched::watched;
 use crate::{Result, n, parts, pool};
 
 const PRIORITIES: [Priority; 3] = [Priority::Nice(Nice::MAX), Priority::Batch, Priority::Idle];
@@ -92,6 +94,36 @@ fn a_panic_restores_the_helpers_priority() {
         assert!(ended.is_err());
         assert_eq!(of_helpers(&pool), before);
     }
+}
+
+/// The helpers give way to the caller, on the only CPU that they all have. So the caller runs as soon
+/// as anything wakes it, and looks before its helper, which unwinds, does anything more.
+#[test]
+fn a_caller_that_waits_for_a_helper_that_panics_sees_that_no_chunk_is_left() {
+    watched(
+        "priority::a_caller_that_waits_for_a_helper_that_panics_sees_that_no_chunk_is_left",
+        || {
+            let pool = pool(2, 1);
+            let one = affinity::current().expect("the kernel tells").iter().take(1).collect();
+            pool.broadcast(|_| {
+                affinity::set_current(&one).expect("it is one of this process's CPUs");
+                let own = scheduling::current().expect("a thread can read its own");
+                let idle = Scheduling { policy: SchedPolicy::Idle, ..own };
+                scheduling::set_current(&idle).expect("a thread may lower itself");
+            });
+            affinity::set_current(&one).expect("it is one of this process's CPUs");
+            let caller = thread::current().id();
+            for _ in 0..50 {
+                let job = Job::new(0, 40).max_chunk(1).location(parts(40, 2)).steal(Steal::Node);
+                let ended = catch_unwind(AssertUnwindSafe(|| {
+                    job.priority(Priority::Batch).run(&pool, |_| {
+                        assert!(thread::current().id() == caller, "on purpose");
+                    })
+                }));
+                assert!(ended.is_err());
+            }
+        },
+    );
 }
 
 #[test]
