@@ -20,6 +20,9 @@ use crate::{Chunk, JobReport};
 /// What a job comes to.
 type Ended<E> = Result<JobReport, RunError<E>>;
 
+/// Runs a job on its pool.
+type Body<E> = Box<dyn FnOnce(&Pool) -> Ended<E> + Send>;
+
 /// A job that was started; made by [`Job::start`] and the like.
 ///
 /// A helper of the pool becomes the job's caller. Where none has begun it by
@@ -71,7 +74,7 @@ struct State<E> {
 }
 
 enum Phase<E> {
-    Queued(Box<dyn FnOnce() -> Ended<E> + Send>),
+    Queued(Arc<Pool>, Body<E>),
     /// With the thread that is the job's caller.
     Running(ThreadId),
     Ended(Result<Ended<E>, Payload>),
@@ -148,18 +151,18 @@ impl<E> JobHandle<E> {
 impl<E> Shared<E> {
     /// Becomes the job's caller, where nobody is.
     fn run_if_queued(&self) {
-        let body = {
+        let (pool, body) = {
             let mut state = lock(&self.state);
             let running = Phase::Running(thread::current().id());
             match std::mem::replace(&mut state.phase, running) {
-                Phase::Queued(body) => body,
+                Phase::Queued(pool, body) => (pool, body),
                 other => {
                     state.phase = other;
                     return;
                 }
             }
         };
-        let ended = catch(body);
+        let ended = catch(|| body(&pool));
         let abandoned = {
             let mut state = lock(&self.state);
             if state.is_abandoned {
@@ -172,6 +175,8 @@ impl<E> Shared<E> {
         };
         self.wake();
         self.ended.notify();
+        // Where this is the last of it, its helpers are joined, and one of them may have waited for the job.
+        drop(pool);
         match abandoned {
             // Spawned and waited for by nobody: the pool's panic handler gets it.
             Some(Err(payload)) => resume_unwind(payload),
@@ -285,10 +290,9 @@ impl<S: Send + 'static> Job<S> {
         let token = CancelToken::new();
         self.controls_mut().stop.tokens[1] = Some(token.clone());
         let progress = self.controls_mut().progress.get_or_insert_default().clone();
-        let own = Arc::clone(pool);
-        let body = Box::new(move || run(self, &own));
+        let body = Box::new(move |pool: &Pool| run(self, pool));
         let state = State {
-            phase: Phase::Queued(body),
+            phase: Phase::Queued(Arc::clone(pool), body),
             is_abandoned: false,
             #[cfg(feature = "future")]
             waker: None,

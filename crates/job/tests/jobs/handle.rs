@@ -9,6 +9,7 @@ use std::time::Duration;
 use firsttouch_job::{Job, JobError, JobHandle, Piece, Progress, RunError};
 use firsttouch_pool::Pool;
 
+use crate::watched::watched;
 use crate::{Result, keep_busy, n, pool};
 
 #[test]
@@ -180,6 +181,24 @@ fn a_job_that_waits_for_itself_panics_with_advice() {
         thread::yield_now();
     }
     assert!(told.load(Ordering::Relaxed));
+}
+
+#[test]
+fn a_helper_may_wait_for_the_job_that_is_its_pools_last_owner() {
+    watched("handle::a_helper_may_wait_for_the_job_that_is_its_pools_last_owner", || {
+        let pool = pool(1, 2);
+        let (handle, end) = started_and_held(&pool, 3);
+        let (waits, is_waiting) = mpsc::channel();
+        let (done, is_done) = mpsc::channel();
+        pool.spawn(move || {
+            waits.send(()).expect("it is waited for");
+            done.send(handle.wait().map(|report| report.completed)).expect("it is waited for");
+        });
+        is_waiting.recv().expect("the other helper is free");
+        drop(pool);
+        drop(end);
+        assert_eq!(is_done.recv().expect("the wait ends").ok(), Some(3));
+    });
 }
 
 #[test]
