@@ -317,6 +317,8 @@ impl<E: Send> Shared<'_, E> {
         let entered = watch.enter(helper.map(|helper| helper.index));
         if !is_caller && self.controls.priority != Priority::Normal {
             watch.priority.lower(self.controls.priority, &entered.member.lowered);
+            // The caller may have nothing to do any more but to wait for this one, and raise it.
+            watch.notify();
         }
         entered
     }

@@ -28,7 +28,7 @@ pub(crate) struct Watch {
     next_look: AtomicU64,
     /// The threads that are at the job now.
     members: Mutex<Vec<Arc<Member>>>,
-    /// Notified when a thread has left, and when one that panicked has closed the work.
+    /// Notified when a thread was lowered, when one has left, and when one that panicked has closed the work.
     changed: EventCount,
     pub(crate) priority: PriorityCounts,
 }

@@ -9,10 +9,10 @@ use std::time::Duration;
 use firsttouch_job::{Job, Priority, PriorityReport, Steal};
 use firsttouch_pool::Pool;
 use firsttouch_topology::affinity;
-use firsttouch_topology::scheduling::{self, Nice, SchedPolicy, Scheduling};
+use firsttouch_topology::scheduling::{self, Nice, SchedPolicy, Scheduling, ThreadId};
 
 use crate::watched::watched;
-use crate::{Result, n, parts, pool};
+use crate::{Result, keep_busy, n, parts, pool};
 
 const PRIORITIES: [Priority; 3] = [Priority::Nice(Nice::MAX), Priority::Batch, Priority::Idle];
 
@@ -160,6 +160,48 @@ fn a_caller_that_waits_raises_the_helper_it_waits_for() -> Result {
     let priority = report.priority.ok_or("it asked for one")?;
     assert_eq!((priority.lowered, priority.raised, priority.not_restored), (1, 1, 0));
     assert!(of_helpers(&pool).iter().all(|now| now.policy == SchedPolicy::Other));
+    Ok(())
+}
+
+#[test]
+fn a_caller_that_waits_already_raises_a_helper_that_comes_late() -> Result {
+    // Needs no right, whatever the nice value.
+    if !scheduling::current().is_ok_and(|own| own.policy == SchedPolicy::Other) {
+        return Ok(());
+    }
+    let pool = pool(2, 1);
+    let busy = keep_busy(&pool);
+    let (caller, caller_id) = (thread::current().id(), ThreadId::current().os_id());
+    let raised = AtomicBool::new(false);
+    // No scoped thread: when that ends, it unparks the caller.
+    let releases = thread::spawn(move || {
+        // Helpers come only when the caller sleeps, which the kernel tells; it is no matter if it is too soon.
+        let stat = format!("/proc/self/task/{caller_id}/stat");
+        let sleeps = || std::fs::read_to_string(&stat).is_ok_and(|stat| stat.contains(") S "));
+        for _ in 0..20 {
+            while !sleeps() {
+                thread::sleep(Duration::from_millis(1));
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+        drop(busy);
+    });
+    let job = Job::new(0, 2).max_chunk(1).location(parts(2, 2)).steal(Steal::Node);
+    let report = job.priority(Priority::Batch).run(&pool, |_| {
+        if thread::current().id() == caller {
+            return;
+        }
+        // Ends when the caller has raised this thread.
+        for _ in 0..5_000 {
+            if scheduling::current().is_ok_and(|now| now.policy == SchedPolicy::Other) {
+                raised.store(true, Ordering::Relaxed);
+                return;
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+    })?;
+    releases.join().expect("it only looks and lets go");
+    assert!(raised.into_inner(), "{:?}", report.priority);
     Ok(())
 }
 
