@@ -52,7 +52,7 @@ struct Shared<'a, E> {
     may_stop: bool,
     tallies: Tallies,
     watch: Option<Arc<Watch>>,
-    /// The job's place under limits.
+    /// The job's place under limits, until no thread is in it any more.
     place: Option<Place>,
     /// The CPUs that helpers are to keep to.
     mask: Option<CpuSet>,
@@ -87,7 +87,7 @@ impl Drive<'_> {
         let started = Instant::now();
         let running = self.options.ready(self.sites, shares, self.controls.need_chunks())?;
         let span = self.span(&running);
-        let shared = Shared {
+        let mut shared = Shared {
             pool: self.pool,
             controls: self.controls,
             running: &running,
@@ -118,6 +118,8 @@ impl Drive<'_> {
             None
         };
         drop(entered);
+        // Nobody helps any more, and what is undone may run jobs under the same limits.
+        drop(shared.place.take());
         shared.end(&body.undo, panic)
     }
 

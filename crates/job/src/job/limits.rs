@@ -25,6 +25,11 @@ use crate::sync::{Mutex, lock};
 /// node whose part only its helpers may run. A job with more such nodes than
 /// the limits have helpers has its turn when no other job has helpers.
 ///
+/// A chunk that waits for a thread of its own making, which runs a job under
+/// the same limits, can wait for ever: that thread is neither a helper nor
+/// inside of a chunk, so it may wait for the turn that the chunk's job has. A
+/// function that undoes may do so: its job has no turn any more.
+///
 /// While others wait, a job that has more than an even share of the helpers
 /// gives them up one by one, between chunks. A job keeps the number that it got
 /// when its turn came; it gets no more later. Callers are not counted: their

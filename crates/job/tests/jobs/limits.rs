@@ -6,6 +6,7 @@ use std::thread;
 
 use firsttouch_job::{CancelToken, Job, JobError, JobLimits, Location, Steal};
 
+use crate::watched::watched;
 use crate::{Ranges, Result, keep_busy, n, parts, pool};
 
 #[test]
@@ -149,6 +150,32 @@ fn limited_jobs_nest_and_run_in_helpers_without_waiting_for_each_other() -> Resu
     assert_eq!(units.into_inner(), 20 * 12 * 2 * 12);
     assert_eq!((limits.jobs(), limits.helpers(), limits.waiting()), (0, 0, 0));
     Ok(())
+}
+
+#[test]
+fn what_is_undone_may_run_jobs_under_the_same_limits() {
+    watched("limits::what_is_undone_may_run_jobs_under_the_same_limits", || {
+        let pool = pool(2, 1);
+        let limits = JobLimits::builder().max_jobs(n(1)).build();
+        let job = || {
+            let job = Job::new(0, 8).location(parts(8, 2)).steal(Steal::Node);
+            job.max_chunk(1).limits(&limits)
+        };
+        let (ran, units) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let failed = job().try_run_with_undo(
+            &pool,
+            |_| if ran.fetch_add(1, Ordering::Relaxed) < 4 { Ok(()) } else { Err(()) },
+            |_| {
+                assert_eq!((limits.jobs(), limits.helpers()), (0, 0));
+                let inner = job().run(&pool, |chunk| {
+                    units.fetch_add(chunk.range().len(), Ordering::Relaxed);
+                });
+                assert!(inner.is_ok());
+            },
+        );
+        assert!(failed.is_err());
+        assert_eq!(units.into_inner(), 4 * 8);
+    });
 }
 
 #[test]
