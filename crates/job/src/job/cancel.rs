@@ -52,6 +52,11 @@ impl CancelToken {
         // [cancel] Acquire, for the Release in `cancel`.
         self.0.load(Ordering::Acquire)
     }
+
+    /// Whether the other is a clone of this one.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
 }
 
 /// Why a job stopped before its end, though no chunk failed.
@@ -86,6 +91,11 @@ impl StopWhen {
     /// Whether there is nothing to look at.
     pub(crate) fn is_never(&self) -> bool {
         self.deadline.is_none() && self.tokens.iter().all(Option::is_none)
+    }
+
+    /// The token of the job's handle, where it was started.
+    pub(crate) fn handle(&self) -> Option<&CancelToken> {
+        self.tokens[1].as_ref()
     }
 
     /// Looks whether the job is to stop now.
@@ -130,6 +140,7 @@ mod tests {
         assert!(!token.is_cancelled());
         clone.cancel();
         assert!(token.is_cancelled() && clone.is_cancelled() && !other.is_cancelled());
+        assert!(token.is_same(&clone) && !token.is_same(&other));
     }
 
     #[test]

@@ -12,6 +12,7 @@ use crate::job::body::{Body, Calls, Undo};
 use crate::job::cancel::Stop;
 use crate::job::controls::Controls;
 use crate::job::failure::{ChunkError, RunError, Stopped};
+use crate::job::handle::inside::InsideStarted;
 use crate::job::help::Help;
 use crate::job::limits::{Inside, Place, may_hold_up_others};
 use crate::job::priority::Priority;
@@ -175,6 +176,7 @@ impl<E: Send> Shared<'_, E> {
         });
         let Ok(_narrowed) = self.narrow(as_helper) else { return close.forget() };
         let _inside = self.place.as_ref().map(|_| Inside::enter());
+        let _started = self.controls.stop.handle().map(InsideStarted::enter);
         let entered = self.watch.as_ref().map(|watch| self.enter(watch, helper, is_caller));
         let mut ticks = entered.as_ref().filter(|_| is_caller).map(|_| Ticks::new(self.controls));
         let mut own = None;

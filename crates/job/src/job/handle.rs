@@ -1,5 +1,7 @@
 //! Jobs that run while their starter does something else.
 
+pub(crate) mod inside;
+
 use std::convert::Infallible;
 use std::fmt;
 use std::panic::resume_unwind;
@@ -93,15 +95,17 @@ impl<E> JobHandle<E> {
     ///
     /// # Panics
     ///
-    /// With the job's panic; and where the calling thread is itself the job's
-    /// caller, in one of its chunks: it would wait for itself.
+    /// - With the job's panic.
+    /// - Where the calling thread is in one of the job's chunks, or is the
+    ///   job's caller: it would wait for itself.
+    /// - Where a poll has given out the result (with the feature `future`).
     pub fn wait(self) -> Ended<E> {
         self.shared.run_if_queued();
-        self.shared.refuse_own_thread();
+        self.refuse_wait_inside();
         self.shared.ended.wait_until(None, || self.is_done());
         match self.shared.take() {
             Some(ended) => finish(ended),
-            None => unreachable!("the job has ended, and only the handle takes what it came to"),
+            None => unreachable!("the job has ended"),
         }
     }
 
@@ -115,7 +119,7 @@ impl<E> JobHandle<E> {
     ///
     /// As for [`wait`](Self::wait).
     pub fn wait_timeout(self, timeout: Duration) -> Result<Ended<E>, Self> {
-        self.shared.refuse_own_thread();
+        self.refuse_wait_inside();
         let deadline = Instant::now().checked_add(timeout);
         self.shared.ended.wait_until(deadline, || self.is_done());
         match self.shared.take() {
@@ -133,6 +137,14 @@ impl<E> JobHandle<E> {
     /// Asks the job to stop, as [`CancelToken::cancel`] does; returns at once.
     pub fn cancel(&self) {
         self.token.cancel();
+    }
+
+    fn refuse_wait_inside(&self) {
+        assert!(
+            !self.shared.is_on_own_thread() && !inside::is_inside(&self.token),
+            "a job's handle is waited for inside of that job, which would never end; wait outside \
+             of it, or only look with is_done"
+        );
     }
 
     /// Returns how far the job has come.
@@ -197,25 +209,36 @@ impl<E> Shared<E> {
         }
     }
 
+    /// What the job came to, once; `None` while it has not ended.
     fn take(&self) -> Option<Result<Ended<E>, Payload>> {
+        self.take_or(|_| ())
+    }
+
+    /// As [`take`](Self::take); where the job has not ended, calls `not_yet` under the lock.
+    fn take_or(&self, not_yet: impl FnOnce(&mut State<E>)) -> Option<Result<Ended<E>, Payload>> {
         let mut state = lock(&self.state);
         match std::mem::replace(&mut state.phase, Phase::Taken) {
             Phase::Ended(ended) => Some(ended),
+            Phase::Taken => {
+                // Before the panic, which drops the handle.
+                drop(state);
+                panic!(
+                    "a job's handle is waited for or polled after a poll was ready, which gave out \
+                     the result; keep that, and drop the handle"
+                )
+            }
             other => {
                 state.phase = other;
+                not_yet(&mut state);
                 None
             }
         }
     }
 
-    fn refuse_own_thread(&self) {
+    /// Whether the calling thread is the job's caller.
+    fn is_on_own_thread(&self) -> bool {
         let own = thread::current().id();
-        let waits_for_itself = matches!(lock(&self.state).phase, Phase::Running(id) if id == own);
-        assert!(
-            !waits_for_itself,
-            "a job's handle is waited for inside of that job, which would never end; wait outside \
-             of it, or only look with is_done"
-        );
+        matches!(lock(&self.state).phase, Phase::Running(id) if id == own)
     }
 }
 
@@ -262,21 +285,16 @@ impl<E> Future for JobHandle<E> {
         self: std::pin::Pin<&mut Self>,
         context: &mut std::task::Context<'_>,
     ) -> std::task::Poll<Ended<E>> {
-        let ended = {
-            let mut state = lock(&self.shared.state);
-            match std::mem::replace(&mut state.phase, Phase::Taken) {
-                Phase::Ended(ended) => ended,
-                Phase::Taken => panic!("a job's handle is polled after it was ready"),
-                other => {
-                    state.phase = other;
-                    let waker = state.waker.replace(context.waker().clone());
-                    drop(state);
-                    discard(waker);
-                    return std::task::Poll::Pending;
-                }
-            }
-        };
-        std::task::Poll::Ready(finish(ended))
+        let mut earlier = None;
+        let ended = self.shared.take_or(|state| {
+            earlier = state.waker.replace(context.waker().clone());
+        });
+        // Outside of the lock: its destructor is the executor's.
+        discard(earlier);
+        match ended {
+            Some(ended) => std::task::Poll::Ready(finish(ended)),
+            None => std::task::Poll::Pending,
+        }
     }
 }
 

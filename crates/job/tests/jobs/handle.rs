@@ -6,11 +6,11 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use firsttouch_job::{Job, JobError, JobHandle, Piece, Progress, RunError};
+use firsttouch_job::{Job, JobError, JobHandle, Piece, Progress, RunError, Steal};
 use firsttouch_pool::Pool;
 
 use crate::watched::watched;
-use crate::{Result, keep_busy, n, pool};
+use crate::{Result, keep_busy, n, node, parts, pool};
 
 #[test]
 fn a_started_job_ends_as_one_that_is_run() -> Result {
@@ -202,6 +202,53 @@ fn a_helper_may_wait_for_the_job_that_is_its_pools_last_owner() {
 }
 
 #[test]
+fn a_helper_that_waits_for_the_job_whose_chunk_it_runs_panics_with_advice() {
+    watched(
+        "handle::a_helper_that_waits_for_the_job_whose_chunk_it_runs_panics_with_advice",
+        || {
+            let pool = pool(2, 1);
+            let hold = || {
+                let (held, ended) = mpsc::channel::<()>();
+                let (begin, begun) = mpsc::channel();
+                let own = Arc::clone(&pool);
+                pool.spawn(move || {
+                    begin.send(own.current_helper().map(|helper| helper.node)).expect("it is read");
+                    drop(own);
+                    let _ = ended.recv();
+                });
+                (begun.recv().expect("a helper is free"), held)
+            };
+            // The helper of node 0 becomes the caller, as the other is not free before it has begun.
+            let mut held = [hold(), hold()];
+            held.sort_by_key(|(of, _)| *of != Some(node(0)));
+            let [(_, first), (_, second)] = held;
+            let second = Mutex::new(Some(second));
+            let place: Arc<Mutex<Option<JobHandle>>> = Arc::default();
+            let inside = Arc::clone(&place);
+            let (put, is_put) = mpsc::channel::<()>();
+            let is_put = Mutex::new(is_put);
+            let (tell, told) = mpsc::channel();
+            let job = Job::new(0, 2).max_chunk(1).location(parts(2, 2)).steal(Steal::Node);
+            let handle = job.start(&pool, move |chunk| {
+                if chunk.start == 0 {
+                    drop(second.lock().expect("no panic").take());
+                    return;
+                }
+                let _ = is_put.lock().expect("no panic").recv();
+                let handle = inside.lock().expect("no panic").take().expect("it was put there");
+                let waited = catch_unwind(AssertUnwindSafe(|| handle.wait()));
+                let payload = waited.expect_err("it would wait for itself");
+                let advice = payload.downcast_ref::<&str>().copied().unwrap_or_default();
+                tell.send(advice.contains("inside of that job")).expect("it is waited for");
+            });
+            *place.lock().expect("no panic") = Some(handle);
+            drop((put, first));
+            assert_eq!(told.recv(), Ok(true));
+        },
+    );
+}
+
+#[test]
 fn the_job_keeps_its_pool() -> Result {
     let pool = pool(1, 2);
     let (handle, end) = started_and_held(&pool, 50);
@@ -258,6 +305,26 @@ mod future {
         drop(end);
         let ended = block_on(handle.as_mut());
         assert_eq!(ended.map(|report| report.completed).ok(), Some(2));
+    }
+
+    #[test]
+    fn a_wait_after_the_poll_that_was_ready_panics_with_advice() {
+        type Wait = fn(JobHandle);
+        let waits: [Wait; 3] = [
+            |handle| _ = handle.wait(),
+            |handle| _ = handle.wait_timeout(Duration::ZERO),
+            |handle| _ = block_on(handle),
+        ];
+        let pool = pool(1, 1);
+        for wait in waits {
+            let mut handle = Job::new(0, 9).start(&pool, |_| ());
+            assert!(block_on(pin!(&mut handle)).is_ok());
+            assert!(handle.is_done());
+            let waited = catch_unwind(AssertUnwindSafe(|| wait(handle)));
+            let payload = waited.expect_err("the result is given out");
+            let advice = payload.downcast_ref::<&str>().copied().unwrap_or_default();
+            assert!(advice.contains("after a poll was ready"), "{advice}");
+        }
     }
 
     #[test]
