@@ -191,7 +191,7 @@ pub enum JobError {
     Migrate {
         /// The node.
         node: NodeId,
-        /// Bytes that moved, to whichever node, before the job stopped.
+        /// Bytes that moved, to whichever node, before the job stopped; without those of the failed batch of 64 MiB itself.
         moved: u64,
         /// The kernel's answer.
         #[source]

@@ -1,5 +1,6 @@
 //! Page migration: a region's pages moved to a new placement, by the helpers of the nodes they go to.
 
+mod batches;
 mod report;
 #[cfg(test)]
 mod tests;
@@ -13,6 +14,7 @@ use firsttouch_memory::{MemoryError, Migrated, Region};
 use firsttouch_pool::Pool;
 use firsttouch_topology::NodeId;
 
+use self::batches::BATCH;
 pub use self::report::{MigrationReport, NodeMigration};
 use crate::init::placement::lay_out;
 use crate::init::policies;
@@ -186,9 +188,11 @@ impl<'r> PageMigration<'r> {
                 // A machine that names no node with memory has none to move to.
                 let Some(node) = chunk.node else { return Ok(()) };
                 let ranges = layout.bytes(Some(node), chunk.range());
-                let came = parts.migrate(ranges, node);
-                let came = came.map_err(|source| Failure::Call(node, source))?;
+                let mut came = Migrated::default();
+                let call = |batch| parts.migrate(batch, node);
+                let ended = batches::migrate(ranges, BATCH, page_bytes, &mut came, call);
                 own.entry(node).or_default().merge(&came);
+                ended.map_err(|source| Failure::Call(node, source))?;
                 if binding == Binding::Bind && came.no_room > 0 {
                     return Err(Failure::NodeFull(node));
                 }
