@@ -258,7 +258,8 @@ impl<S> Job<S> {
     ///
     /// It is called between two of the caller's chunks or while the caller
     /// waits for helpers, first when `every` has passed and then when `every` has passed since the
-    /// last call returned. It need not be called at the end. Its panic counts as one of the job's function.
+    /// last call returned. It need not be called at the end, and is not while the job does nothing but
+    /// wait for its turn under [limits](Self::limits). Its panic counts as one of the job's function.
     pub fn on_progress(
         mut self,
         every: Duration,
@@ -272,7 +273,8 @@ impl<S> Job<S> {
     ///
     /// A `warn` event then names the helper, the chunk and the CPU, once for
     /// each such chunk. No thread is made for it: the job's own threads look
-    /// between their chunks, the caller while it waits, and whoever asks
+    /// between their chunks, the caller while it waits for helpers (not for its turn under
+    /// [limits](Self::limits)), and whoever asks
     /// [`Progress::stalls`] or [`JobHandle::stalls`](crate::JobHandle::stalls).
     pub fn stall_after(mut self, time: Duration) -> Self {
         self.controls_mut().stall_after = Some(time);
@@ -300,7 +302,9 @@ impl<S> Job<S> {
     /// Sets a token that stops the job. Default: none.
     ///
     /// It is looked at before each chunk; a job that still has chunks then is
-    /// [stopped](crate::JobError::Stopped).
+    /// [stopped](crate::JobError::Stopped). A job that waits for a helper that
+    /// must come ([`Steal::Node`], [`Steal::Near`]) returns only when one has come, stopped or not: a
+    /// helper that is busy with other work holds it up.
     pub fn cancel(mut self, token: &CancelToken) -> Self {
         self.controls_mut().stop.tokens[0] = Some(token.clone());
         self
@@ -308,7 +312,8 @@ impl<S> Job<S> {
 
     /// Sets a time at which the job stops, if it is not done by then. Default: none.
     ///
-    /// The clock is looked at before each chunk; chunks that have begun run to their end.
+    /// The clock is looked at before each chunk; chunks that have begun run to their end. As with a
+    /// [token](Self::cancel), a helper that must come is waited for all the same.
     pub fn deadline(mut self, deadline: Instant) -> Self {
         self.controls_mut().stop.deadline = Some(deadline);
         self
