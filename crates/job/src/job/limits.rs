@@ -19,8 +19,8 @@ use crate::sync::{Mutex, lock};
 /// threads and pools they are run on. A job whose turn has not come is not
 /// held up: its caller works alone, and asks for helpers when the turn comes.
 /// It waits only for a part that no caller may run
-/// ([`Steal::Node`](crate::Steal::Node)), and not even then where the wait
-/// could hold up the job that has the turn: a helper, or a caller that is
+/// ([`Steal::Node`](crate::Steal::Node), [`Steal::Near`](crate::Steal::Near)),
+/// and not even then where the wait could hold up the job that has the turn: a helper, or a caller that is
 /// inside of a limited job's chunk, goes over the limits by one helper for each
 /// node whose part only its helpers may run. A job with more such nodes than
 /// the limits have helpers has its turn when no other job has helpers.
@@ -30,10 +30,13 @@ use crate::sync::{Mutex, lock};
 /// inside of a chunk, so it may wait for the turn that the chunk's job has. A
 /// function that undoes may do so: its job has no turn any more.
 ///
-/// While others wait, a job that has more than an even share of the helpers
-/// gives them up one by one, between chunks. A job keeps the number that it got
-/// when its turn came; it gets no more later. Callers are not counted: their
-/// threads run in any case. `Send` and `Sync`.
+/// While others wait, a job that was given more than an even share of the helpers
+/// gives them up one by one, by helpers that leave it between chunks. What
+/// counts is the number it was given, whether as many have come or not; and
+/// helpers of a node whose part no caller may run stay to the end. A job keeps
+/// the number that it got when its turn came, less what it gave up; it gets no
+/// more later. Callers are not counted: their threads run in any case. `Send`
+/// and `Sync`.
 ///
 /// # Examples
 ///
