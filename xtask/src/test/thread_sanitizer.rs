@@ -52,6 +52,7 @@ pub(super) fn check(project: &Project) -> anyhow::Result<Finding> {
     let mut command: Command = rustup(&arguments);
     command
         .env("RUSTFLAGS", flags.trim())
+        .env("RUST_BACKTRACE", "0")
         .env("CARGO_TARGET_DIR", project.target("thread-sanitizer"))
         .env("TSAN_OPTIONS", format!("suppressions={}", suppressions.display()));
     if std::env::var_os("FIRSTTOUCH_STRESS_ROUNDS").is_none() {
