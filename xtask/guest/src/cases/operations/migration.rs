@@ -212,7 +212,7 @@ fn watched(machine: &Machine) -> anyhow::Result<()> {
 
 /// A region on a node that is not the full one, larger than what that has left.
 fn elsewhere(machine: &Machine, pool: &Pool) -> anyhow::Result<Region> {
-    let mut region = Region::builder(LEFT as usize + (8 << 20)).build()?;
+    let mut region = Region::builder(LEFT as usize + (24 << 20)).build()?;
     let first = machine.seen().nodes_with_memory().next().context("no node has memory")?;
     PageInit::new(&mut region).placement(Placement::Nodes(only(first))).fill(pool, 7_u8)?;
     let lies = page_nodes(region.as_slice())?;
