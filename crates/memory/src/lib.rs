@@ -6,8 +6,9 @@
 //! the range's [`Policy`] or, by default, to the node of the CPU that touches
 //! it. [`Region::populate`] touches pages without changing them,
 //! [`Region::parts`] lets many threads do so at once, and
-//! [`Region::residency`] asks the kernel where the pages went. [`streaming`]
-//! writes past the caches.
+//! [`Region::residency`] asks the kernel where the pages went. A [`Provider`]
+//! has the kernel copy contents into pages instead of clearing them;
+//! [`streaming`] writes past the caches.
 //!
 //! # Examples
 //!
@@ -42,6 +43,7 @@ mod parts;
 mod policy;
 mod populate;
 mod present;
+mod provider;
 mod region;
 mod residency;
 pub mod streaming;
@@ -58,6 +60,7 @@ pub use migrate::Migrated;
 pub use page_size::{HugePageSize, PageSize};
 pub use parts::{Part, Parts};
 pub use policy::Policy;
+pub use provider::Provider;
 pub use region::Region;
 pub use residency::Residency;
 #[doc(hidden)]

@@ -9,7 +9,7 @@ use firsttouch_topology::NodeId;
 
 use crate::mapping::Extent;
 use crate::region::assert_element;
-use crate::{MemoryError, Migrated, Residency, collapse, migrate, populate, residency};
+use crate::{MemoryError, Migrated, Provider, Residency, collapse, migrate, populate, residency};
 
 /// A handle, borrowed exclusively from a region, from which disjoint parts are taken.
 ///
@@ -110,6 +110,23 @@ impl<'a> Parts<'a> {
         Part { extent: self.extent, range, bytes: PhantomData }
     }
 
+    /// Has missing pages be provided with their contents for as long as the provider lives; `None` where that cannot be had.
+    ///
+    /// It can be had for private base pages and hugetlb pages, where the kernel
+    /// has `userfaultfd` and no filter refuses it. Of transparent huge pages
+    /// the kernel provides none.
+    ///
+    /// # Safety
+    ///
+    /// - `[missing]` While the provider lives, nobody touches a page of the
+    ///   region that was neither there before, nor [provided](Provider), nor in
+    ///   a range that was [withdrawn](Provider::withdraw): it is killed by SIGBUS.
+    #[must_use]
+    pub unsafe fn provider(&self) -> Option<Provider<'a>> {
+        // SAFETY: [missing] is the caller's.
+        unsafe { Provider::new(self.extent) }
+    }
+
     /// Moves the pages of ranges of bytes to a node; as [`Region::migrate`].
     ///
     /// It can be called while parts are in use: a thread that accesses a page
@@ -168,6 +185,11 @@ unsafe impl Send for Part<'_> {}
 unsafe impl Sync for Part<'_> {}
 
 impl Part<'_> {
+    /// What the part is of.
+    pub(crate) fn extent(&self) -> &Extent {
+        &self.extent
+    }
+
     /// Returns the part's range, in bytes from the region's start.
     #[must_use]
     pub fn range(&self) -> Range<usize> {

@@ -3,6 +3,8 @@
 //! Calls that an old kernel lacks are [`OptionalCall`]s: once the kernel says
 //! that it lacks one, the process does not ask again.
 
+pub(crate) mod userfault;
+
 use std::ffi::{c_int, c_long, c_ulong, c_void};
 use std::fs::File;
 use std::io;
@@ -31,6 +33,8 @@ pub enum OptionalCall {
     Collapse,
     /// `memfd_create`, which some filters refuse.
     Memfd,
+    /// `userfaultfd` without privileges, since Linux 5.11; which some filters refuse.
+    Userfault,
 }
 
 /// What a process knows of an optional call.
@@ -52,6 +56,7 @@ static PAGEMAP_SCAN: Known = Known::new();
 static POPULATE_READ: Known = Known::new();
 static COLLAPSE: Known = Known::new();
 static MEMFD: Known = Known::new();
+static USERFAULT: Known = Known::new();
 
 impl OptionalCall {
     fn known(self) -> &'static Known {
@@ -61,6 +66,7 @@ impl OptionalCall {
             Self::PopulateRead => &POPULATE_READ,
             Self::Collapse => &COLLAPSE,
             Self::Memfd => &MEMFD,
+            Self::Userfault => &USERFAULT,
         }
     }
 

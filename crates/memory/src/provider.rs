@@ -1,0 +1,274 @@
+//! Pages that come with their contents, which the kernel copies in instead of clearing them.
+
+use std::io;
+use std::marker::PhantomData;
+use std::ops::Range;
+use std::os::fd::OwnedFd;
+use std::ptr::NonNull;
+use std::sync::atomic::AtomicU8;
+use std::thread;
+
+use crate::backing::Backing;
+use crate::mapping::Extent;
+use crate::sys::userfault;
+use crate::{MemoryError, OptionalCall, PageSize, Part, Region, populate};
+
+const COPY: &str = "ioctl(UFFDIO_COPY)";
+const UNREGISTER: &str = "ioctl(UFFDIO_UNREGISTER)";
+
+/// Zeros that are there without being asked for, and take one page of memory.
+static ZEROS: [AtomicU8; 256 << 10] = [const { AtomicU8::new(0) }; 256 << 10];
+
+/// How often the kernel may answer that it is busy before that is an error.
+const MOST_TRIES: u32 = 1000;
+
+/// Provides missing pages of a region with their contents; from [`Parts::provider`](crate::Parts::provider).
+///
+/// A page that is touched is cleared first, and then written. One that is
+/// provided gets its contents at once: the kernel copies them to it
+/// (`userfaultfd`, `UFFDIO_COPY`), by whoever calls, on as many threads as one
+/// likes. So it is written once and not twice; and even zeros are often copied
+/// faster than pages are cleared, as the kernel's copying takes a run of pages
+/// at a time where its faults take one.
+///
+/// Pages go where touching them would have put them: by the range's policy, the
+/// thread's, or to the node of the calling thread's CPU.
+///
+/// # Examples
+///
+/// ```
+/// use firsttouch_memory::Region;
+///
+/// let mut region = Region::builder(1 << 20).build()?;
+/// let len = region.len();
+/// let parts = region.parts();
+/// // SAFETY: [disjoint] it is the only part.
+/// let mut part = unsafe { parts.part(0..len) };
+/// // SAFETY: [missing] nothing is touched until all of it is provided.
+/// match unsafe { parts.provider() } {
+///     Some(provider) => provider.copy(&mut part, &vec![7; len])?,
+///     // Some containers refuse the call.
+///     None => part.as_mut_slice().fill(7),
+/// }
+/// assert!(region.as_slice().iter().all(|&byte| byte == 7));
+/// # Ok::<(), firsttouch_memory::MemoryError>(())
+/// ```
+#[derive(Debug)]
+pub struct Provider<'a> {
+    userfault: OwnedFd,
+    extent: Extent,
+    /// Zeros for a huge page. Invariant: read only, with every page mapped.
+    zeros: Option<Region>,
+    /// The region is borrowed as if its bytes were.
+    bytes: PhantomData<&'a mut [u8]>,
+}
+
+// SAFETY: the provider reaches only bytes of parts that it is given, whose
+// owners have them to themselves.
+unsafe impl Send for Provider<'_> {}
+// SAFETY: as above; the kernel takes its calls from any number of threads at once.
+unsafe impl Sync for Provider<'_> {}
+
+impl Provider<'_> {
+    /// Makes a provider, where that can be had.
+    ///
+    /// # Safety
+    ///
+    /// - `[missing]` as for [`Parts::provider`](crate::Parts::provider).
+    pub(crate) unsafe fn new(extent: Extent) -> Option<Self> {
+        let zeros = match (extent.page_size, extent.backing) {
+            (PageSize::Base, Backing::Private) => None,
+            (PageSize::Huge(_), Backing::Private) => Some(zeros(extent.page_bytes).ok()?),
+            _ => return None,
+        };
+        if !OptionalCall::Userfault.may_work() {
+            return None;
+        }
+        let userfault = userfault::userfault()
+            .inspect_err(|error| {
+                // Other errors are of this moment: no descriptor is free.
+                if !matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM))
+                {
+                    OptionalCall::Userfault.remember_missing(error);
+                }
+            })
+            .ok()?;
+        // SAFETY: [owned] by the region; [missing] is the caller's.
+        unsafe { userfault::register(&userfault, extent.base, extent.mapped) }
+            .inspect_err(|error| tracing::debug!(%error, "pages are not provided but cleared"))
+            .ok()?;
+        Some(Self { userfault, extent, zeros, bytes: PhantomData })
+    }
+
+    /// Provides the pages of a part with contents, as many bytes as the part has.
+    ///
+    /// Pages of the part that were there before, as locked pages can be, are
+    /// given back first. The part must start at a page, and end at one or at the
+    /// region's end; what lies past that reads as zero.
+    ///
+    /// # Errors
+    ///
+    /// - [`MemoryError::Misaligned`] for the part's range.
+    /// - [`MemoryError::Call`] where a page cannot be had, or was there and
+    ///   cannot be given back. Some pages may have been provided by then.
+    ///   [`Provider::withdraw`] the part to go on without.
+    ///
+    /// # Panics
+    ///
+    /// Where the part is of another region, or the lengths differ.
+    pub fn copy(&self, part: &mut Part<'_>, contents: &[u8]) -> Result<(), MemoryError> {
+        let range = part.range();
+        assert_eq!(
+            range.len(),
+            contents.len(),
+            "a part is provided with as many bytes as it has; pass both of the same length"
+        );
+        let whole = range.end - range.end % self.extent.page_bytes;
+        if range.end == whole {
+            return self.provide(part, range, contents);
+        }
+        // Of the region's last page there are not enough contents to copy: what
+        // is past the region's end would be read past theirs.
+        let (first, last) = contents.split_at(whole.max(range.start) - range.start);
+        self.provide(part, range.start..range.end - last.len(), first)?;
+        self.provide_zeros(part, range.end - last.len()..range.end)?;
+        let len = part.as_mut_slice().len();
+        part.as_mut_slice()[len - last.len()..].copy_from_slice(last);
+        Ok(())
+    }
+
+    /// Provides the pages of a part with zeros; as [`Provider::copy`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Provider::copy`].
+    ///
+    /// # Panics
+    ///
+    /// Where the part is of another region.
+    pub fn zeros(&self, part: &mut Part<'_>) -> Result<(), MemoryError> {
+        self.provide_zeros(part, part.range())
+    }
+
+    /// Leaves the missing pages of a part to the kernel again, so that it can be [populated](Part::populate).
+    ///
+    /// # Errors
+    ///
+    /// - [`MemoryError::Misaligned`] for the part's range.
+    /// - [`MemoryError::Call`] where the process has no mapping left
+    ///   (`vm.max_map_count`).
+    ///
+    /// # Panics
+    ///
+    /// Where the part is of another region.
+    pub fn withdraw(&self, part: &Part<'_>) -> Result<(), MemoryError> {
+        let pages = self.pages(part, &part.range())?;
+        if pages.is_empty() {
+            return Ok(());
+        }
+        let start = self.extent.at(pages.start);
+        // SAFETY: [registered] all of the region was.
+        unsafe { userfault::unregister(&self.userfault, start, pages.len()) }
+            .map_err(|error| MemoryError::from_call(UNREGISTER, Some(part.range()), error))
+    }
+
+    /// The whole pages of a range of a part.
+    fn pages(&self, part: &Part<'_>, range: &Range<usize>) -> Result<Range<usize>, MemoryError> {
+        assert_eq!(
+            part.extent().base,
+            self.extent.base,
+            "a provider provides pages of its own region; pass a part of that"
+        );
+        self.extent.whole_pages("provide", range)
+    }
+
+    fn provide_zeros(&self, part: &Part<'_>, range: Range<usize>) -> Result<(), MemoryError> {
+        let pages = self.pages(part, &range)?;
+        let zeros = match &self.zeros {
+            None => NonNull::slice_from_raw_parts(NonNull::from(&ZEROS).cast(), ZEROS.len()),
+            Some(zeros) => NonNull::from(zeros.as_slice()),
+        };
+        for start in pages.clone().step_by(zeros.len()) {
+            let to = start..pages.end.min(start + zeros.len());
+            let from = NonNull::slice_from_raw_parts(zeros.cast(), to.len());
+            // SAFETY: [pages] they are the part's, which its owner lent.
+            unsafe { self.copy_pages(to, from) }?;
+        }
+        Ok(())
+    }
+
+    fn provide(
+        &self,
+        part: &Part<'_>,
+        range: Range<usize>,
+        contents: &[u8],
+    ) -> Result<(), MemoryError> {
+        let pages = self.pages(part, &range)?;
+        debug_assert_eq!(pages.len(), contents.len(), "callers cut off what is no page");
+        // SAFETY: [pages] they are the part's, which its owner lent.
+        unsafe { self.copy_pages(pages, NonNull::from(contents)) }
+    }
+
+    /// Provides whole pages.
+    ///
+    /// # Safety
+    ///
+    /// - `[pages]` Whole pages of the region, as many as the bytes of `from`,
+    ///   which nothing refers to.
+    unsafe fn copy_pages(
+        &self,
+        pages: Range<usize>,
+        from: NonNull<[u8]>,
+    ) -> Result<(), MemoryError> {
+        let (mut done, mut tries, mut is_given_back) = (0, 0, false);
+        while done < pages.len() {
+            let to = self.extent.at(pages.start + done);
+            // SAFETY: `done` is less than the length.
+            let rest = unsafe { from.cast::<u8>().add(done) };
+            let rest = NonNull::slice_from_raw_parts(rest, pages.len() - done);
+            // SAFETY: [registered] all of the region was, and where it was
+            // withdrawn the kernel says so; nothing refers to the pages, by [pages].
+            let error = match unsafe { userfault::copy(&self.userfault, to, rest) } {
+                Ok(copied) => {
+                    done += copied;
+                    continue;
+                }
+                Err(error) => error,
+            };
+            match error.raw_os_error() {
+                Some(libc::EAGAIN | libc::EINTR) if tries < MOST_TRIES => {
+                    tries += 1;
+                    thread::yield_now();
+                }
+                // Where it was read, a page of the kernel's zeros is there.
+                Some(libc::EEXIST) if !is_given_back => {
+                    is_given_back = true;
+                    let left = pages.start + done..pages.end;
+                    // SAFETY: [exclusive] by [pages].
+                    unsafe { populate::give_back(&self.extent, &left) }
+                        .map_err(|error| self.error(populate::DONT_NEED, &left, error))?;
+                }
+                _ => return Err(self.error(COPY, &pages, error)),
+            }
+        }
+        Ok(())
+    }
+
+    fn error(&self, call: &'static str, pages: &Range<usize>, error: io::Error) -> MemoryError {
+        let range = pages.start..pages.end.min(self.extent.len);
+        MemoryError::from_call(call, Some(range), error)
+    }
+}
+
+/// Zeros for a huge page, to be read only: on most kernels the one huge page of zeros that all share.
+fn zeros(bytes: usize) -> Result<Region, MemoryError> {
+    let zeros = Region::builder(bytes)
+        .page_size(PageSize::Transparent)
+        .or_page_size(PageSize::Base)
+        .build()?;
+    // The kernel copies from pages that are there: others cost it a second try each.
+    let is_zero = |page: &[u8]| std::hint::black_box(page)[0] == 0;
+    let all = zeros.as_slice().chunks(crate::sys::page_bytes()).all(is_zero);
+    debug_assert!(all, "nobody writes to it");
+    Ok(zeros)
+}
