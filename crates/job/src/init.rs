@@ -7,6 +7,7 @@ pub(crate) mod free_memory;
 mod interleave;
 pub(crate) mod placement;
 pub(crate) mod policies;
+mod provide;
 mod read;
 mod read_back;
 mod report;
@@ -24,11 +25,12 @@ pub use self::collapse::{CollapseReport, PageCollapse};
 use self::elements::Elements;
 use self::placement::lay_out;
 pub use self::placement::{Binding, Placement};
+use self::provide::{Contents, Provide};
 pub use self::read::PageRead;
 pub use self::report::{InitPages, InitReport, PolicyUse};
 pub use self::stores::Stores;
-use self::stores::{Values, Writing};
-use self::touch::{Failure, Own, Touch};
+use self::stores::Writing;
+use self::touch::{Failure, Own, Pieces, Touch};
 use crate::job::Job;
 use crate::job::body::{Body, NoUndo, Whole};
 use crate::job::sites::Sites;
@@ -175,13 +177,17 @@ impl<'r> PageInit<'r> {
         self
     }
 
-    /// Sets how [`fill`](Self::fill) and [`copy_from`](Self::copy_from) write. Default: [`Stores::Auto`].
+    /// Sets how pages get what they are to hold. Default: [`Stores::Auto`].
+    ///
+    /// [`zero`](Self::zero) and [`fill_with`](Self::fill_with) know two ways:
+    /// with [`Stores::Auto`] and [`Stores::Provided`] pages come with zeros
+    /// where that can be had, else the kernel clears them.
     pub fn stores(mut self, stores: Stores) -> Self {
         self.stores = stores;
         self
     }
 
-    /// Places every page and leaves every byte zero; writes nothing, as the kernel has already zeroed the pages.
+    /// Places every page and leaves every byte zero, as it comes from the kernel; nothing is written to it.
     ///
     /// # Errors
     ///
@@ -195,7 +201,8 @@ impl<'r> PageInit<'r> {
     ///   again.
     pub fn zero(self, pool: &Pool) -> Result<InitReport, JobError> {
         let bytes = Elements::new(self.region.len(), 1);
-        self.run(pool, bytes, usize::MAX, |_, _| ())
+        let writing = self.writing(Contents::Zeros);
+        self.run(pool, bytes, writing, Contents::Zeros, |_, _| ())
     }
 
     /// Places every page and writes the same element all over; a byte, for a byte pattern.
@@ -214,12 +221,11 @@ impl<'r> PageInit<'r> {
         }
         let bytes = bytes.to_vec();
         let elements = Elements::new(self.region.len(), size_of::<T>());
-        let Writing { piece, streams } =
-            self.stores.writing(self.region.page_bytes(), Values::Made);
-        self.run(pool, elements, piece, |_, part| {
+        let writing = self.writing(Contents::Repeated);
+        self.run(pool, elements, writing, Contents::Repeated, |_, part| {
             let element: T = bytemuck::pod_read_unaligned(&bytes);
             let elements = part.as_mut_slice_of();
-            if streams {
+            if writing.streams {
                 streaming::fill(elements, element);
             } else {
                 elements.fill(element);
@@ -259,14 +265,14 @@ impl<'r> PageInit<'r> {
             return Err(JobError::SourceTooLong { bytes: source.len(), room });
         }
         let bytes = Elements::new(room, 1);
-        let Writing { piece, streams } =
-            self.stores.writing(self.region.page_bytes(), Values::Copied);
-        self.run(pool, bytes, piece, |first, part| {
+        let contents = Contents::Copied(source);
+        let writing = self.writing(contents);
+        self.run(pool, bytes, writing, contents, |first, part| {
             let to = part.as_mut_slice();
             let from = &source[first.min(source.len())..];
             let len = to.len().min(from.len());
             let (to, from) = (&mut to[..len], &from[..len]);
-            if streams {
+            if writing.streams {
                 streaming::copy(to, from);
             } else {
                 to.copy_from_slice(from);
@@ -302,9 +308,12 @@ impl<'r> PageInit<'r> {
         pool: &Pool,
         f: impl Fn(usize, &mut [T]) + Sync,
     ) -> Result<InitReport, JobError> {
-        let Writing { piece, .. } = Stores::Cached.writing(self.region.page_bytes(), Values::Made);
         let elements = Elements::new(self.region.len(), size_of::<T>());
-        self.run(pool, elements, piece, |first, part| f(first, part.as_mut_slice_of()))
+        // A closure writes as it does, so that is by pieces which a cache holds.
+        let writing = self.writing(Contents::Written);
+        self.run(pool, elements, writing, Contents::Written, |first, part| {
+            f(first, part.as_mut_slice_of());
+        })
     }
 
     /// The job, with the default limit on each node where no limit was set.
@@ -319,12 +328,18 @@ impl<'r> PageInit<'r> {
         }
     }
 
-    /// Initialises by pieces: populates each, then writes to the elements it owns.
+    /// How the region is written.
+    fn writing(&self, contents: Contents<'_>) -> Writing {
+        self.stores.writing(self.region.page_bytes(), contents)
+    }
+
+    /// Initialises by pieces: has each come with its contents, or populates it and then writes to the elements it owns.
     fn run(
         self,
         pool: &Pool,
         elements: Elements,
-        piece: usize,
+        writing: Writing,
+        contents: Contents<'_>,
         write: impl Fn(usize, &mut Part<'_>) + Sync,
     ) -> Result<InitReport, JobError> {
         let (len, page_bytes) = (self.region.len(), self.region.page_bytes());
@@ -349,7 +364,10 @@ impl<'r> PageInit<'r> {
         let longest = longest_chunk(&job, len, page_bytes, &sites);
         let cut = Cut { grain: Grain::AtMost(longest), ..Cut::KERNEL };
         let parts = self.region.parts();
-        let touch = Touch::new(parts, &layout, elements, piece, self.binding, policy, &sites);
+        let provide = writing.provides.then(|| Provide::new(parts, elements, contents)).flatten();
+        let piece = writing.piece(contents, provide.is_some());
+        let pieces = Pieces { elements, piece, provide };
+        let touch = Touch::new(parts, &layout, pieces, self.binding, policy, &sites);
         let body = Body {
             state: || touch.begin(),
             chunk: |own: &mut Own, chunk: &Chunk| touch.chunk(own, chunk, &write),
@@ -370,7 +388,7 @@ impl<'r> PageInit<'r> {
             },
         })?;
         let elapsed = started.elapsed();
-        let policy = touch.policy();
+        let (policy, provided) = (touch.policy(), touch.provided());
         let records = touch.into_records();
         let pages = self.read_back.then(|| {
             read_back::read_back(
@@ -384,6 +402,7 @@ impl<'r> PageInit<'r> {
         });
         Ok(InitReport {
             bytes: len,
+            provided,
             page_size,
             chunks: ran.chunks,
             local_chunks: ran.local_chunks,

@@ -12,6 +12,8 @@ use crate::NodeReport;
 pub struct InitReport {
     /// Bytes initialised: the region's length.
     pub bytes: usize,
+    /// Of these, the bytes whose pages came with their contents ([`Stores::Provided`](crate::Stores::Provided)); the kernel cleared the others.
+    pub provided: usize,
     /// The region's page size, as granted.
     pub page_size: PageSize,
     /// Chunks run.

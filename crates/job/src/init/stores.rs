@@ -1,17 +1,27 @@
 //! How initial values are written.
 
+use crate::init::provide::Contents;
+
 /// How initial values are written to pages that the kernel has just cleared.
 ///
-/// `docs/page-init.md` has what was measured. In short: what a core's own
-/// cache holds of the zeros is best written over there, with plain stores; a
-/// copy has its source go through the caches, and so is best written past
-/// them; and so is what was cleared too long ago to be in any cache.
+/// `docs/page-init.md` has what was measured. In short: pages are best not
+/// cleared at all. Where they are, what a core's own cache holds of the zeros
+/// is best written over there, with plain stores; a copy has its source go
+/// through the caches, and so is best written past them; and so is what was
+/// cleared too long ago to be in any cache.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Stores {
-    /// What was measured to be fastest: cached for fills, streaming for copies and for pages too large for a cache. (the default)
+    /// What was measured to be fastest: provided where that can be had; else cached for fills, streaming for copies and for pages too large for a cache. (the default)
     #[default]
     Auto,
+    /// By the kernel, which copies each page's contents into it instead of clearing it (`userfaultfd`).
+    ///
+    /// Zeros are copied too: from a few that stay in the cache. It can be had
+    /// for private base pages, and hugetlb pages of up to 4 MiB, with elements
+    /// whose size divides the page; what cannot be had so is as with
+    /// [`Stores::Auto`]. See [`Provider`](firsttouch_memory::Provider).
+    Provided,
     /// By pieces that a core's own cache holds: each is populated, and written while the zeros are still there.
     ///
     /// The last pieces stay in the caches. A piece is at least a page.
@@ -20,21 +30,14 @@ pub enum Stores {
     Streaming,
 }
 
-/// Where initial values come from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Values {
-    /// The same few bytes, or the closure that makes them.
-    Made,
-    /// As many bytes of memory.
-    Copied,
-}
-
 /// How the pieces of a region are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Writing {
-    /// Bytes populated, and then written, at a time. Whole pages.
-    pub(crate) piece: usize,
+    /// Bytes provided, or populated and then written, at a time. Whole pages.
+    piece: usize,
     pub(crate) streams: bool,
+    /// Whether pages come with their contents where that can be had.
+    pub(crate) provides: bool,
 }
 
 /// The most bytes populated before they are written, where a page is not longer.
@@ -48,13 +51,24 @@ const LONGEST_CACHED_PAGE: usize = 4 << 20;
 
 impl Stores {
     /// How a region of such pages is written.
-    pub(crate) fn writing(self, page_bytes: usize, values: Values) -> Writing {
+    pub(crate) fn writing(self, page_bytes: usize, contents: Contents<'_>) -> Writing {
         let streams = match self {
             Self::Cached => false,
             Self::Streaming => true,
-            Self::Auto => values == Values::Copied || page_bytes > LONGEST_CACHED_PAGE,
+            Self::Auto | Self::Provided => {
+                matches!(contents, Contents::Copied(_)) || page_bytes > LONGEST_CACHED_PAGE
+            }
         };
-        Writing { piece: PIECE.next_multiple_of(page_bytes), streams }
+        let provides =
+            matches!(self, Self::Auto | Self::Provided) && page_bytes <= LONGEST_CACHED_PAGE;
+        Writing { piece: PIECE.next_multiple_of(page_bytes), streams, provides }
+    }
+}
+
+impl Writing {
+    /// Bytes at a time: as long as there are where nothing is written to what the kernel clears.
+    pub(crate) fn piece(self, contents: Contents<'_>, is_provided: bool) -> usize {
+        if matches!(contents, Contents::Zeros) && !is_provided { usize::MAX } else { self.piece }
     }
 }
 
@@ -64,7 +78,7 @@ mod tests {
 
     #[test]
     fn pieces_are_whole_pages_that_a_cache_holds_where_one_page_does() {
-        let piece = |page_bytes| Stores::Auto.writing(page_bytes, Values::Made).piece;
+        let piece = |page_bytes| Stores::Auto.writing(page_bytes, Contents::Repeated).piece;
         assert_eq!(piece(4 << 10), 256 << 10);
         assert_eq!(piece(64 << 10), 256 << 10);
         assert_eq!(piece(2 << 20), 2 << 20);
@@ -73,15 +87,26 @@ mod tests {
 
     #[test]
     fn copies_and_pages_beyond_a_cache_are_streamed_unless_told_otherwise() {
-        let streams = |stores: Stores, page, values| stores.writing(page, values).streams;
+        let streams = |stores: Stores, page, contents| stores.writing(page, contents).streams;
         for page in [4 << 10, 2 << 20, 1 << 30] {
             let is_long = page == 1 << 30;
-            assert_eq!(streams(Stores::Auto, page, Values::Made), is_long);
-            assert!(streams(Stores::Auto, page, Values::Copied));
-            for values in [Values::Made, Values::Copied] {
-                assert!(streams(Stores::Streaming, page, values));
-                assert!(!streams(Stores::Cached, page, values));
+            for contents in [Contents::Repeated, Contents::Copied(&[])] {
+                let by_default = is_long || matches!(contents, Contents::Copied(_));
+                assert_eq!(streams(Stores::Auto, page, contents), by_default);
+                assert_eq!(streams(Stores::Provided, page, contents), by_default);
+                assert!(streams(Stores::Streaming, page, contents));
+                assert!(!streams(Stores::Cached, page, contents));
             }
         }
+    }
+
+    #[test]
+    fn pages_are_provided_by_default_where_a_cache_holds_one() {
+        let provides = |stores: Stores, page| stores.writing(page, Contents::Zeros).provides;
+        for stores in [Stores::Auto, Stores::Provided] {
+            assert!(provides(stores, 4 << 10) && provides(stores, 2 << 20));
+            assert!(!provides(stores, 32 << 20) && !provides(stores, 1 << 30));
+        }
+        assert!(!provides(Stores::Cached, 4 << 10) && !provides(Stores::Streaming, 4 << 10));
     }
 }

@@ -301,7 +301,8 @@ fn a_thread_follows_the_node_of_its_chunks_and_gets_its_own_policy_back() -> Res
     let elements = Elements::new(1 << 20, 1);
     for binding in [Binding::Preferred, Binding::Bind] {
         let policy = PolicyUse::Thread;
-        let touch = Touch::new(parts, &layout, elements, 1 << 16, binding, policy, &sites);
+        let pieces = Pieces { elements, piece: 1 << 16, provide: None };
+        let touch = Touch::new(parts, &layout, pieces, binding, policy, &sites);
         let mut own = touch.begin();
         let cpu = firsttouch_topology::affinity::current_cpu();
         let cpu_node = None;

@@ -11,6 +11,7 @@ use crate::Chunk;
 use crate::init::elements::{Elements, Owned};
 use crate::init::follow::{Follow, Following};
 use crate::init::placement::{Binding, Layout};
+use crate::init::provide::{Provide, Source};
 use crate::init::report::PolicyUse;
 use crate::job::sites::Sites;
 
@@ -34,13 +35,20 @@ pub(crate) enum Failure {
     Populate { node: Option<NodeId>, range: Range<usize>, source: MemoryError },
 }
 
+/// How a chunk's bytes get what they are to hold.
+pub(crate) struct Pieces<'a> {
+    pub(crate) elements: Elements,
+    /// Bytes provided, or populated and then written, at a time. Invariant: whole pages.
+    pub(crate) piece: usize,
+    /// How pages come with their contents; `None` where the kernel clears them.
+    pub(crate) provide: Option<Provide<'a>>,
+}
+
 /// Initialises the chunks of one region.
 pub(crate) struct Touch<'a> {
     parts: Parts<'a>,
     layout: &'a Layout,
-    elements: Elements,
-    /// Bytes populated, and then written, at a time. Invariant: whole pages.
-    piece: usize,
+    pieces: Pieces<'a>,
     policy: PolicyUse,
     follow: Follow,
     topology: &'a Topology,
@@ -53,6 +61,7 @@ pub(crate) struct Touch<'a> {
 #[derive(Debug, Default)]
 pub(crate) struct Own {
     policy: Following,
+    source: Source,
     records: Vec<Record>,
 }
 
@@ -60,8 +69,7 @@ impl<'a> Touch<'a> {
     pub(crate) fn new(
         parts: Parts<'a>,
         layout: &'a Layout,
-        elements: Elements,
-        piece: usize,
+        pieces: Pieces<'a>,
         binding: Binding,
         policy: PolicyUse,
         sites: &Sites<'a>,
@@ -69,8 +77,7 @@ impl<'a> Touch<'a> {
         Self {
             parts,
             layout,
-            elements,
-            piece,
+            pieces,
             policy,
             follow: Follow::new(binding),
             topology: sites.topology(),
@@ -114,6 +121,11 @@ impl<'a> Touch<'a> {
         self.initialised.load(Ordering::Relaxed)
     }
 
+    /// Bytes whose pages came with their contents; all of them, once the job has ended.
+    pub(crate) fn provided(&self) -> usize {
+        self.pieces.provide.as_ref().map_or(0, Provide::provided)
+    }
+
     /// What placed the pages, once the job has ended.
     pub(crate) fn policy(&self) -> PolicyUse {
         if self.follow.is_refused() { PolicyUse::Refused } else { self.policy }
@@ -127,8 +139,8 @@ impl<'a> Touch<'a> {
     fn pieces(&self, chunk: &Chunk) -> impl Iterator<Item = Range<usize>> + use<'a, '_> {
         self.layout.bytes(chunk.node, chunk.range()).flat_map(move |Range { start, end }| {
             (start..end)
-                .step_by(self.piece)
-                .map(move |start| start..end.min(start.saturating_add(self.piece)))
+                .step_by(self.pieces.piece)
+                .map(move |start| start..end.min(start.saturating_add(self.pieces.piece)))
         })
     }
 
@@ -140,22 +152,20 @@ impl<'a> Touch<'a> {
         range: &Range<usize>,
         write: &impl Fn(usize, &mut Part<'_>),
     ) -> Result<(), Failure> {
-        let Owned { elements, rest } = self.elements.owned(range);
-        self.place(own, node, &elements)?;
-        self.place(own, node, &rest)?;
-        if !elements.is_empty() {
-            let first = elements.start / self.elements.size();
-            // SAFETY: [disjoint] the job hands out each unit once, a layout
-            // turns units into bytes one to one, and ranges that do not
-            // overlap own elements that do not; the part ends before this
-            // thread takes another.
-            let mut part = unsafe { self.parts.part(elements) };
-            write(first, &mut part);
+        if let Some(provide) = &self.pieces.provide {
+            return self.place(own, node, range, |own, node, range| {
+                self.provide(provide, own, node, range, write)
+            });
         }
+        let Owned { elements, rest } = self.pieces.elements.owned(range);
+        let populate = |_: &mut Own, node, range| self.populate(node, range);
+        self.place(own, node, &elements, populate)?;
+        self.place(own, node, &rest, populate)?;
+        self.write(elements, write);
         Ok(())
     }
 
-    /// Places the pages of bytes that a piece owns.
+    /// Places the pages of bytes that a piece owns, node by node.
     ///
     /// A piece's last element can reach into blocks of other nodes. Their
     /// pages are placed for these nodes, as they may not have been touched yet.
@@ -164,19 +174,20 @@ impl<'a> Touch<'a> {
         own: &mut Own,
         node: Option<NodeId>,
         bytes: &Range<usize>,
+        bring: impl Fn(&mut Own, Option<NodeId>, Range<usize>) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
         match &self.layout.interleave {
             Some(interleave) if self.policy == PolicyUse::Thread => {
                 interleave.homes(bytes.clone()).try_for_each(|(node, block)| {
                     self.follow(own, node, &block)?;
-                    self.populate(Some(node), block)
+                    bring(own, Some(node), block)
                 })
             }
             _ => {
                 if let (PolicyUse::Thread, Some(node)) = (self.policy, node) {
                     self.follow(own, node, bytes)?;
                 }
-                self.populate(node, bytes.clone())
+                bring(own, node, bytes.clone())
             }
         }
     }
@@ -186,6 +197,48 @@ impl<'a> Touch<'a> {
         // piece, and its rest lies past all elements.
         let mut part = unsafe { self.parts.part(range.clone()) };
         part.populate().map_err(|source| Failure::Populate { node, range, source })
+    }
+
+    /// Has pages come with their contents; by the kernel's clearing and stores where that fails.
+    ///
+    /// What fails so is most often that there is no page left; then populating
+    /// says more about it.
+    fn provide(
+        &self,
+        provide: &Provide<'a>,
+        own: &mut Own,
+        node: Option<NodeId>,
+        range: Range<usize>,
+        write: &impl Fn(usize, &mut Part<'_>),
+    ) -> Result<(), Failure> {
+        let Owned { elements, rest } = self.pieces.elements.owned(&range);
+        let write = || self.write(elements.clone(), write);
+        if let Err(error) = provide.bring(self.parts, &mut own.source, &range, write) {
+            tracing::debug!(?range, %error, "pages are cleared, and not provided");
+            let withdrawn = provide.withdraw(self.parts, &range);
+            withdrawn.map_err(|source| {
+                let range = range.clone();
+                Failure::Populate { node, range, source }
+            })?;
+            self.populate(node, range)?;
+            write();
+        }
+        // What is repeated goes on past the last element.
+        self.write(rest, &|_, part| part.as_mut_slice().fill(0));
+        Ok(())
+    }
+
+    /// Writes to elements of a piece, whose pages are there.
+    fn write(&self, elements: Range<usize>, write: &impl Fn(usize, &mut Part<'_>)) {
+        if elements.is_empty() {
+            return;
+        }
+        let first = elements.start / self.pieces.elements.size();
+        // SAFETY: [disjoint] the job hands out each unit once, a layout turns
+        // units into bytes one to one, and ranges that do not overlap own
+        // elements that do not; the part ends before this thread takes another.
+        let mut part = unsafe { self.parts.part(elements) };
+        write(first, &mut part);
     }
 
     /// Gives the thread the policy of the node that a range is on.
