@@ -1,13 +1,12 @@
 //! firsttouch: the only file that knows the pool's own calls.
 
 use std::num::NonZeroUsize;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, ensure};
-use firsttouch::{CpuSet, Pool, Team, Topology, for_each_index};
+use firsttouch::{CpuSet, Pool, Team, Topology, for_each_index, reduce};
 
-use super::partial::PartialSums;
 use super::{Count, Fib, Inside, Item, Join, Node, Runtime, Work};
 
 /// A pool with a helper for each thread; where the caller takes part, one helper stays out.
@@ -16,9 +15,6 @@ pub(super) struct Firsttouch {
     pool: Arc<Pool>,
     /// Every helper but one, whose place the caller takes; all must come.
     all: Team,
-    /// The same helpers; those that come in time take part.
-    any: Team,
-    threads: usize,
 }
 
 impl Firsttouch {
@@ -28,15 +24,11 @@ impl Firsttouch {
         ensure!(cpus.len() == threads.get(), "firsttouch runs one helper per CPU, of {cpus}");
         let pool = Pool::builder().topology(topology).cpus(cpus).build();
         let pool = pool.context("firsttouch starts no pool")?;
-        let threads = pool.helpers().len();
-        let (mut all, mut any) = (Team::new(), Team::new());
-        let mut left_out = 1;
+        let (mut all, mut left_out) = (Team::new(), 1);
         for (node, helpers) in pool.nodes() {
-            let here = helpers - std::mem::take(&mut left_out);
-            all = all.require(node, here);
-            any = any.invite(node, here);
+            all = all.require(node, helpers - std::mem::take(&mut left_out));
         }
-        Ok(Self { pool: Arc::new(pool), all, any, threads })
+        Ok(Self { pool: Arc::new(pool), all })
     }
 
     /// Runs `f` on one of the pool's helpers.
@@ -63,12 +55,9 @@ impl Runtime for Firsttouch {
     }
 
     fn sum(&mut self, n: usize, value: &(dyn Fn(usize) -> f64 + Sync)) -> Option<f64> {
-        let next = AtomicUsize::new(0);
-        let sums = PartialSums::new(self.threads);
-        self.pool.run(&self.any, |member| {
-            take_each(&next, n, &|index| sums.add(member.index(), value(index)));
-        });
-        Some(sums.total())
+        let fold =
+            |sum, indices: Range<usize>| indices.map(value).fold(sum, |sum, value| sum + value);
+        Some(reduce(&self.pool, 0..n, || 0.0, fold, |left, right| left + right))
     }
 
     fn enter(&mut self, f: &(dyn Fn() + Sync)) -> Option<()> {
@@ -109,16 +98,6 @@ impl Runtime for Firsttouch {
                 }
             });
         })
-    }
-}
-
-fn take_each(next: &AtomicUsize, n: usize, item: Item<'_>) {
-    loop {
-        let index = next.fetch_add(1, Ordering::Relaxed);
-        if index >= n {
-            return;
-        }
-        item(index);
     }
 }
 

@@ -6,15 +6,17 @@
 //! caller cannot know that beforehand, and cannot wake anybody while a chunk
 //! runs. So it goes by what the same loop took the last time: one that was short
 //! is begun alone, and helpers are woken after the first chunk that ends when
-//! the time of a wake-up has passed; any other wakes them first.
+//! the time of a wake-up has passed; any other wakes them first. One that was
+//! [brief](expected::BRIEF) asks nobody in the same way, awake or not.
 
-mod short;
+pub(crate) mod expected;
+pub(crate) mod ticks;
 
 use std::time::{Duration, Instant};
 
 use firsttouch_pool::{Helper, Member, Pool, Team};
 
-use self::short::Short;
+use self::expected::{Entry, Expected, SHORT, is_timed};
 
 /// A thread's way through chunks, which can be told to stop for a while.
 pub(crate) trait Way: Clone + Sync {
@@ -23,6 +25,9 @@ pub(crate) trait Way: Clone + Sync {
 
     /// Whether no thread can take a chunk any more.
     fn is_used_up(&self) -> bool;
+
+    /// The chunks that it has taken, and all that there were; `None` where it does not count.
+    fn taken(&self) -> Option<(usize, usize)>;
 }
 
 /// When a caller asks for help.
@@ -39,15 +44,15 @@ impl Help {
     /// Calls `own` on the caller, and `helper` on each helper of the team that comes.
     ///
     /// `own` may be called twice: before helpers are asked or woken, and after.
-    /// `units` is the size of the work.
+    /// `entry` is the work's.
     #[inline]
-    pub(crate) fn run<W: Way, O: Fn(&mut W) + Sync>(
+    pub(crate) fn run<W: Way>(
         self,
         pool: &Pool,
         mut caller: W,
-        units: usize,
+        entry: Entry,
         team: impl FnOnce() -> Team,
-        own: O,
+        own: impl Fn(&mut W) + Sync,
         helper: impl Fn(&Helper) + Sync,
     ) {
         if let Some(after) = self.after.filter(|after| !after.is_zero()) {
@@ -63,22 +68,36 @@ impl Help {
         let team = if self.after.is_none() { team.wake_late() } else { team };
         pool.run(&team, |member| match member.helper() {
             Some(one) if !member.is_caller() => helper(one),
-            _ if !member.lacks_helpers() => own(&mut caller.clone()),
-            _ => run_and_wake(member, &mut caller.clone(), Short::of::<O>(units), &own),
+            _ if member.lacks_helpers() => run_and_wake(member, &mut caller.clone(), entry, &own),
+            _ if self.after.is_none() && is_timed() => run_timed(&mut caller.clone(), entry, &own),
+            _ => own(&mut caller.clone()),
         });
+    }
+}
+
+/// Runs the caller's part, and notes whether it could have run all in as little time as help costs.
+#[inline(never)]
+fn run_timed<W: Way>(way: &mut W, entry: Entry, own: &impl Fn(&mut W)) {
+    let began = Instant::now();
+    own(way);
+    if let Some((taken @ 1.., all)) = way.taken() {
+        let all = u32::try_from(all.div_ceil(taken)).unwrap_or(u32::MAX);
+        if Expected::of_alone(began.elapsed().saturating_mul(all)) == Expected::Brief {
+            entry.note(Expected::Brief);
+        }
     }
 }
 
 /// Runs the caller's part where helpers sleep, and wakes them first or when it takes longer than expected.
 #[inline(never)]
-fn run_and_wake<W: Way>(member: &Member<'_>, way: &mut W, short: Short, own: &impl Fn(&mut W)) {
-    let begins_alone = short.is_expected();
+fn run_and_wake<W: Way>(member: &Member<'_>, way: &mut W, entry: Entry, own: &impl Fn(&mut W)) {
+    let begins_alone = entry.expected() <= Expected::Short;
     if !begins_alone {
         member.wake();
     }
     let began = Instant::now();
     if begins_alone {
-        way.pause_at(began.checked_add(short::LIMIT));
+        way.pause_at(began.checked_add(SHORT));
     }
     own(way);
     if begins_alone && !way.is_used_up() {
@@ -86,7 +105,9 @@ fn run_and_wake<W: Way>(member: &Member<'_>, way: &mut W, short: Short, own: &im
         way.pause_at(None);
         own(way);
     }
-    short.note(began.elapsed());
+    let took = began.elapsed();
+    let is_alone = way.taken().is_some_and(|(taken, all)| taken == all);
+    entry.note(if is_alone { Expected::of_alone(took) } else { Expected::of(took) });
 }
 
 /// When a thread stops taking chunks for a while.

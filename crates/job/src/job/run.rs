@@ -14,6 +14,7 @@ use firsttouch_topology::{CpuId, NodeId, affinity};
 use crate::Steal;
 use crate::claims::Seat;
 use crate::job::counter::Counter;
+use crate::job::help::expected::Entry;
 use crate::job::help::{Help, Pause, Way};
 use crate::job::seats::{Adopter, Demand, Seating};
 use crate::job::sites::{Sites, distance};
@@ -120,7 +121,7 @@ impl<'a> Running<'a> {
     /// No chunk is left when it returns. On the caller it may be called twice:
     /// before it asks for help, and after. Where `work` panics on one thread,
     /// no thread takes another chunk, and the panic goes on in the caller.
-    pub(crate) fn run(&self, pool: &Pool, help: Help, work: impl Fn(&mut Thread<'_>) + Sync) {
+    pub(crate) fn run<W: Fn(&mut Thread<'_>) + Sync>(&self, pool: &Pool, help: Help, work: W) {
         self.tell_adopted();
         self.tell_counters();
         let work = |thread: &mut Thread<'_>| {
@@ -134,11 +135,11 @@ impl<'a> Running<'a> {
         } else if self.is_caller_alone() {
             work(&mut caller);
         } else {
-            let units = self.work.iter().map(|work| work.size).sum();
+            let entry = Entry::of::<W>(self.work.iter().map(|work| work.size).sum());
             help.run(
                 pool,
                 caller,
-                units,
+                entry,
                 || self.team(),
                 work,
                 |helper| match self.neighbours(helper) {
@@ -375,6 +376,10 @@ impl Way for Thread<'_> {
 
     fn is_used_up(&self) -> bool {
         self.running.is_used_up()
+    }
+
+    fn taken(&self) -> Option<(usize, usize)> {
+        None
     }
 }
 

@@ -109,6 +109,11 @@ impl<'t> Work<'t> {
         }
     }
 
+    /// Whether each range taken is a chunk.
+    pub(crate) fn counts_ranges(&self) -> bool {
+        !matches!(self.queue, Queue::Guided { .. })
+    }
+
     /// Whether all is taken.
     #[inline]
     pub(crate) fn is_used_up(&self) -> bool {

@@ -7,18 +7,21 @@ use firsttouch_pool::{Helper, Pool, Team};
 use firsttouch_topology::{NodeId, affinity};
 
 use crate::claims::Seat;
-use crate::job::help::{Help, Pause, Way};
+use crate::job::help::expected::{Entry, Expected};
+use crate::job::help::{Help, Pause, Way, ticks};
 use crate::job::run::{OnUnwind, Thread};
 use crate::job::sites::{Sites, distance};
 use crate::job::work::Work;
 use crate::location::parts::Share;
 use crate::options::Options;
-use crate::{JobError, Location, plan};
+use crate::{JobError, Location, Plan, plan};
 
 /// The chunks that one thread takes, one after another.
 pub(crate) enum ThreadChunks<'t, 'r> {
     /// All of them: nobody else takes part.
     Alone(plan::Chunks<'t, usize>),
+    /// All of them unless they take longer than expected: nobody else has been asked yet.
+    Brief(Brief<'t>),
     Anywhere(&'t mut Anywhere<'r>),
     Located(&'t mut Thread<'r>),
 }
@@ -27,7 +30,7 @@ impl ThreadChunks<'_, '_> {
     /// The node that the thread works on.
     pub(crate) fn node(&self, pool: &Pool) -> Option<NodeId> {
         let known = match self {
-            Self::Alone(_) => None,
+            Self::Alone(_) | Self::Brief(_) => None,
             Self::Anywhere(way) => way.helper_node,
             Self::Located(thread) => thread.node(),
         };
@@ -42,9 +45,30 @@ impl Iterator for ThreadChunks<'_, '_> {
     fn next(&mut self) -> Option<Range<usize>> {
         match self {
             Self::Alone(chunks) => chunks.next(),
+            Self::Brief(brief) => brief.take(),
             Self::Anywhere(way) => way.take(),
             Self::Located(thread) => thread.take().map(|(_, range)| range),
         }
+    }
+}
+
+/// The caller's way through a loop that is expected to be over before help would pay.
+pub(crate) struct Brief<'p> {
+    chunks: plan::Chunks<'p, usize>,
+    /// By [`ticks`].
+    began: u64,
+    has_begun: bool,
+}
+
+impl Brief<'_> {
+    #[inline]
+    /// Takes a chunk at least; another while the time of a brief loop is not over, about.
+    fn take(&mut self) -> Option<Range<usize>> {
+        let is_over = || ticks::now().wrapping_sub(self.began) >= ticks::MICROSECOND;
+        if std::mem::replace(&mut self.has_begun, true) && is_over() {
+            return None;
+        }
+        self.chunks.next()
     }
 }
 
@@ -54,6 +78,8 @@ pub(crate) struct Anywhere<'r> {
     work: &'r Work<'r>,
     seat: Seat,
     pause: Pause,
+    /// Ranges taken.
+    taken: usize,
     /// The node of a helper; `None` for a caller from outside.
     helper_node: Option<NodeId>,
 }
@@ -63,7 +89,7 @@ impl<'r> Anywhere<'r> {
     fn new(work: &'r Work<'r>, helper: Option<&Helper>) -> Self {
         let seat = Seat::of(helper.map_or(0, |helper| helper.index));
         let helper_node = helper.map(|helper| helper.node);
-        Self { work, seat, pause: Pause::default(), helper_node }
+        Self { work, seat, pause: Pause::default(), taken: 0, helper_node }
     }
 
     #[inline]
@@ -72,7 +98,9 @@ impl<'r> Anywhere<'r> {
         if self.pause.is_set() && (self.work.is_used_up() || self.pause.is_now()) {
             return None;
         }
-        self.work.take(&mut self.seat)
+        let taken = self.work.take(&mut self.seat);
+        self.taken += usize::from(taken.is_some());
+        taken
     }
 }
 
@@ -85,6 +113,10 @@ impl Way for Anywhere<'_> {
     #[inline]
     fn is_used_up(&self) -> bool {
         self.work.is_used_up()
+    }
+
+    fn taken(&self) -> Option<(usize, usize)> {
+        self.work.counts_ranges().then(|| (self.taken, self.work.chunks()))
     }
 }
 
@@ -148,20 +180,29 @@ pub(crate) fn run_shares(
 ///
 /// Nothing here allocates but the pool's own call, unless there are more
 /// chunks than a queue has room for in this frame, or nodes to choose from.
-fn run_anywhere(
+fn run_anywhere<B: Fn(&mut ThreadChunks<'_, '_>) + Sync>(
     pool: &Pool,
     options: &Options,
     help: Help,
     range: Range<usize>,
-    body: impl Fn(&mut ThreadChunks<'_, '_>) + Sync,
+    body: B,
 ) -> Result<(), JobError> {
     let helpers = pool.helpers().len();
     let calling = pool.current_helper();
     // A caller from outside can be one more.
     let most =
         options.threads(helpers, pool.topology()).min(helpers + usize::from(calling.is_none()));
-    let units = range.len();
-    let plan = options.plan(range, most)?;
+    let entry = Entry::of::<B>(range.len());
+    let mut plan = options.plan(range, most)?;
+    if plan.threads() > 1 && help.after.is_none() && entry.expected() == Expected::Brief {
+        match run_briefly(&plan, &body) {
+            None => return Ok(()),
+            Some(left) => {
+                entry.note(Expected::Short);
+                plan = options.plan(left, most)?;
+            }
+        }
+    }
     let threads = plan.threads();
     if threads <= 1 {
         let plan = options.cut.alone(plan);
@@ -178,13 +219,25 @@ fn run_anywhere(
     };
     let caller = Anywhere::new(&work, calling);
     let team = || team(pool, calling, threads);
-    help.run(pool, caller, units, team, own, |helper| {
+    help.run(pool, caller, entry, team, own, |helper| {
         // One that comes late looks at nothing else in the caller's cache.
         if !work.is_used_up() {
             own(&mut Anywhere::new(&work, Some(helper)));
         }
     });
     Ok(())
+}
+
+/// Begins a loop without asking anybody; returns what is left where it takes longer than expected.
+fn run_briefly(
+    plan: &Plan<usize>,
+    body: &impl Fn(&mut ThreadChunks<'_, '_>),
+) -> Option<Range<usize>> {
+    let brief = Brief { chunks: plan.iter(), began: ticks::now(), has_begun: false };
+    let mut chunks = ThreadChunks::Brief(brief);
+    body(&mut chunks);
+    let ThreadChunks::Brief(mut brief) = chunks else { return None };
+    brief.chunks.next().map(|next| next.start..plan.range().end)
 }
 
 /// So many threads, the caller one of them, those nearest to it.
