@@ -41,8 +41,8 @@ use crate::{Chunk, JobError, RunError, Steal};
 /// The least work worth one thread, in bytes, where huge pages do not make it more.
 ///
 /// A helper wakes in some microseconds, in which the kernel clears some tens
-/// of kilobytes; and two threads that clear less than this each begin to meet
-/// on the kernel's locks.
+/// of kilobytes; and two threads that are given less than this each meet on the
+/// lock of the page table that they share: one maps so much of base pages.
 const MIN_CHUNK: usize = 2 << 20;
 
 /// The most bytes of a chunk, where a page is not longer.
@@ -113,8 +113,10 @@ impl<'r> PageInit<'r> {
     /// Starts to describe the initialisation of a region.
     pub fn new(region: &'r mut Region) -> Self {
         let page_bytes = region.page_bytes();
+        let align =
+            if region.len() < 2 * MIN_CHUNK { page_bytes } else { MIN_CHUNK.max(page_bytes) };
         let job = Job::new(0, region.len())
-            .align(page_bytes)
+            .align(align)
             .min_chunk(MIN_CHUNK.max(page_bytes))
             .steal(Steal::Node);
         Self {

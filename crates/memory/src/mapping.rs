@@ -78,6 +78,12 @@ impl Extent {
     }
 }
 
+/// What a page table maps of base pages of 4 KiB; larger ones have longer tables.
+///
+/// Longer regions of base pages start at a multiple of it, so that threads which
+/// are given multiples of it share no page table, whose lock they would pass round.
+const PAGE_TABLE: usize = 2 << 20;
+
 /// An owned mapping; unmapped on drop.
 #[derive(Debug)]
 pub(crate) struct Mapping {
@@ -111,7 +117,12 @@ impl Mapping {
     fn base(len: usize, flags: MapFlags) -> Result<Self, MemoryError> {
         let page_bytes = sys::page_bytes();
         let mapped = whole_pages(len, page_bytes)?;
-        let base = sys::map_anonymous(mapped, flags).map_err(map_error)?;
+        let map = |longer| sys::map_anonymous(longer, flags);
+        let base = if mapped < 2 * PAGE_TABLE {
+            map(mapped).map_err(map_error)?
+        } else {
+            aligned(len, mapped, PAGE_TABLE.max(page_bytes), map)?
+        };
         let mapping = Self::private(base, len, mapped, PageSize::Base, page_bytes);
         match mapping.advise(Advice::LinuxNoHugepage) {
             Ok(()) => {}

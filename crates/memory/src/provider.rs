@@ -17,7 +17,11 @@ const COPY: &str = "ioctl(UFFDIO_COPY)";
 const UNREGISTER: &str = "ioctl(UFFDIO_UNREGISTER)";
 
 /// Zeros that are there without being asked for, and take one page of memory.
-static ZEROS: [AtomicU8; 256 << 10] = [const { AtomicU8::new(0) }; 256 << 10];
+static ZEROS: Zeros = Zeros([const { AtomicU8::new(0) }; 256 << 10]);
+
+/// Aligned as pages are: the kernel copies page by page, and slower across their ends.
+#[repr(align(4096))]
+struct Zeros([AtomicU8; 256 << 10]);
 
 /// How often the kernel may answer that it is busy before that is an error.
 const MOST_TRIES: u32 = 1000;
@@ -185,7 +189,7 @@ impl Provider<'_> {
     fn provide_zeros(&self, part: &Part<'_>, range: Range<usize>) -> Result<(), MemoryError> {
         let pages = self.pages(part, &range)?;
         let zeros = match &self.zeros {
-            None => NonNull::slice_from_raw_parts(NonNull::from(&ZEROS).cast(), ZEROS.len()),
+            None => NonNull::slice_from_raw_parts(NonNull::from(&ZEROS.0).cast(), ZEROS.0.len()),
             Some(zeros) => NonNull::from(zeros.as_slice()),
         };
         for start in pages.clone().step_by(zeros.len()) {
