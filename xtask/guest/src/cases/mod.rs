@@ -9,6 +9,7 @@ mod memory;
 mod operations;
 mod page_init;
 mod pool;
+mod room;
 
 use crate::case::Case;
 

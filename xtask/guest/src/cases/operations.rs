@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 
 use anyhow::Context as _;
 use firsttouch::{NodeId, Residency};
+use firsttouch_guest::machine::Machine;
 
 pub(super) use locality::CASES as LOCALITY;
 pub(super) use migration::CASES as MIGRATION;
@@ -17,7 +18,17 @@ pub(super) use pinning::CASES as PINNING;
 pub(super) use release::CASES as RELEASE;
 pub(super) use replicas::CASES as REPLICAS;
 
+use super::page_init::initialise::filled;
 use crate::sysfs;
+
+/// What part of a CPU's share of a page initialisation moves.
+///
+/// Each base page that does interrupts every CPU that the process has run on (before Linux 6.3 one
+/// page at a time), which emulation makes slow: on many CPUs fewer pages do.
+fn moving_part(machine: &Machine) -> usize {
+    let cpus: usize = filled(machine).values().sum();
+    8 * cpus.div_ceil(16).next_power_of_two()
+}
 
 /// Base pages on each node, as the library says.
 fn told(residency: &Residency) -> BTreeMap<usize, u64> {

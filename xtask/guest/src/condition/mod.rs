@@ -38,6 +38,8 @@ pub(crate) enum Condition {
     /// The node has a pool of so many huge pages of 2 MiB; the other nodes have none.
     HugePages { node: usize, pages: u64 },
     /// When the kernel uses transparent huge pages: `always`, `madvise` or `never`.
+    ///
+    /// What earlier cases left free in pieces is put together, so that there are some to use.
     TransparentHugePages(&'static str),
     /// Whether the kernel moves pages and threads towards each other by itself.
     NumaBalancing(bool),
@@ -64,6 +66,7 @@ impl Condition {
                 const PATH: &str = "/sys/kernel/mm/transparent_hugepage/enabled";
                 let before = sysfs::chosen(PATH)?;
                 sysfs::write(PATH, mode)?;
+                sysfs::write("/proc/sys/vm/compact_memory", 1)?;
                 Ok(Held::until(move || sysfs::write(PATH, before)))
             }
             Self::NumaBalancing(on) => set("/proc/sys/kernel/numa_balancing", u8::from(*on)),

@@ -7,7 +7,7 @@ use firsttouch::topology::affinity;
 use firsttouch::{CpuId, Job, Locality, PageInit, PageMigration, Placement, Pool, Region, Steal};
 use firsttouch_guest::machine::Machine;
 
-use super::number;
+use super::{moving_part, number};
 use crate::case::{Case, without_balancing};
 use crate::cases::page_init::initialise::{
     PAGE, bytes_by_cpus, count, filled, last_with_memory, only,
@@ -65,8 +65,7 @@ fn runs_there(pool: &Pool, locality: &Locality) -> anyhow::Result<()> {
 
 fn exact(machine: &Machine) -> anyhow::Result<()> {
     let pool = Pool::new()?;
-    // Base pages move slowly there, and these are enough to have runs.
-    let bytes = bytes_by_cpus(machine) / 8;
+    let bytes = bytes_by_cpus(machine) / moving_part(machine);
     let block = 16 * PAGE;
     for placement in [
         Placement::Blocked,

@@ -11,24 +11,19 @@ use firsttouch::{
 };
 use firsttouch_guest::machine::Machine;
 
-use super::told;
-use crate::case::{Case, Given, skip, without_balancing};
+use super::{moving_part, told};
+use crate::case::{Case, Given, without_balancing};
 use crate::cases::page_init::huge::huge_pages;
 use crate::cases::page_init::initialise::{
-    BYTES_PER_CPU, PAGE, bytes_by_cpus, count, filled, last_with_memory, number, only,
+    BYTES_PER_CPU, PAGE, bytes_by_cpus, count, filled, id, last_with_memory, number, only,
     pages_by_cpus,
+};
+use crate::cases::room::{
+    HUGE, Has, Shares, half_of_free, last_node_full, set_aside, too_much_for,
 };
 use crate::condition::{Answer, Call, Condition};
 use crate::left_behind;
 use crate::read_back::page_nodes;
-
-const HUGE: usize = 2 << 20;
-
-/// What part of a CPU's share of a page initialisation moves: each base page that does interrupts every CPU, which emulation makes slow.
-const PART: usize = 8;
-
-/// What another process leaves of a node's memory.
-const LEFT: u64 = 24 << 20;
 
 pub(crate) const CASES: &[Case] = &[
     Case {
@@ -55,7 +50,7 @@ pub(crate) const CASES: &[Case] = &[
         name: "migration_moves_huge_pages_whole",
         given: |machine| {
             // Every node can have all of them.
-            let pages = (bytes_by_cpus(machine) / HUGE) as u64;
+            let pages = Shares::that_fit(machine, 1, Has::All, half_of_free).huge_pages() as u64;
             let nodes: Vec<_> = machine.seen().nodes_with_memory().collect();
             huge_pages(nodes.into_iter().map(|node| (node, pages)))
         },
@@ -63,12 +58,12 @@ pub(crate) const CASES: &[Case] = &[
     },
     Case {
         name: "migration_to_a_full_node_leaves_what_does_not_fit_and_counts_it",
-        given: nearly_full,
+        given: last_node_full_on_two_cpus,
         check: spilled,
     },
     Case {
         name: "migration_bound_to_a_full_node_is_an_error_that_names_it",
-        given: nearly_full,
+        given: last_node_full_on_two_cpus,
         check: bound,
     },
     Case {
@@ -86,16 +81,6 @@ pub(crate) const CASES: &[Case] = &[
     },
 ];
 
-fn nearly_full(machine: &Machine) -> Given {
-    match machine.seen().nodes_with_memory().count() {
-        0 | 1 => skip("there is no other node to move from"),
-        _ => {
-            let node = last_with_memory(machine);
-            without_balancing([Condition::FilledNode { node, left: LEFT }])
-        }
-    }
-}
-
 /// Fills a region so that every page tells where it belongs.
 fn filled_region(pool: &Pool, bytes: usize, size: PageSize) -> anyhow::Result<Region> {
     let mut region = Region::builder(bytes).page_size(size).build()?;
@@ -109,10 +94,16 @@ fn filled_region(pool: &Pool, bytes: usize, size: PageSize) -> anyhow::Result<Re
 
 /// Bytes of a region, and the base pages of each node where it is blocked.
 fn blocked(machine: &Machine, size: PageSize) -> (usize, BTreeMap<usize, u64>) {
-    let part = if size == PageSize::Base { PART } else { 1 };
-    let pages = pages_by_cpus(machine).into_iter();
-    let pages = pages.map(|(node, pages)| (node, pages / part as u64));
-    (bytes_by_cpus(machine) / part, pages.collect())
+    if size == PageSize::Base {
+        let pages = pages_by_cpus(machine).into_iter();
+        let part = moving_part(machine);
+        let pages = pages.map(|(node, pages)| (node, pages / part as u64));
+        (bytes_by_cpus(machine) / part, pages.collect())
+    } else {
+        let room = if size == PageSize::Transparent { half_of_free } else { set_aside };
+        let shares = Shares::that_fit(machine, 1, Has::All, room);
+        (shares.bytes(), shares.pages())
+    }
 }
 
 fn is_filled(region: &Region) -> anyhow::Result<()> {
@@ -210,14 +201,29 @@ fn watched(machine: &Machine) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A region on a node that is not the full one, larger than what that has left.
+/// A region on the other nodes, which the full one surely has no room for.
 fn elsewhere(machine: &Machine, pool: &Pool) -> anyhow::Result<Region> {
-    let mut region = Region::builder(LEFT as usize + (24 << 20)).build()?;
-    let first = machine.seen().nodes_with_memory().next().context("no node has memory")?;
-    PageInit::new(&mut region).placement(Placement::Nodes(only(first))).fill(pool, 7_u8)?;
-    let lies = page_nodes(region.as_slice())?;
-    ensure!(lies.iter().all(|node| *node == Some(first)), "{:?}", count(&lies));
+    let full = last_with_memory(machine);
+    let mut region = Region::builder(too_much_for(full)?).build()?;
+    let seen = machine.seen();
+    let others = seen.nodes_with_memory().filter(|&node| node != full);
+    let placement = Placement::Nodes(others.map(id).collect());
+    PageInit::new(&mut region).placement(placement).fill(pool, 7_u8)?;
+    let lies = count(&page_nodes(region.as_slice())?);
+    let all = lies.values().sum::<u64>() == (region.len() / PAGE) as u64;
+    ensure!(all && !lies.contains_key(&full), "it begins with pages on {lies:?}");
     Ok(region)
+}
+
+/// Fills a node, and has the case run on two CPUs, so that each page that moves interrupts no more.
+fn last_node_full_on_two_cpus(machine: &Machine) -> Given {
+    let Given::Conditions(mut conditions) = last_node_full(machine) else {
+        return last_node_full(machine);
+    };
+    let cpus = 0..machine.online_cpus.min(machine.cpu_count());
+    let cpus = [cpus.start, cpus.end - 1].into_iter().collect();
+    conditions.push(Condition::Affinity { cpus });
+    Given::Conditions(conditions)
 }
 
 fn spilled(machine: &Machine) -> anyhow::Result<()> {

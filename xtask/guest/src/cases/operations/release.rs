@@ -9,13 +9,14 @@ use firsttouch_guest::machine::Machine;
 
 use super::{number, own_memory};
 use crate::case::{Case, without_balancing};
-use crate::cases::page_init::initialise::{PAGE, filled, pages_by_cpus};
+use crate::cases::page_init::initialise::{PAGE, filled};
+use crate::cases::room::{Has, Shares, half_of_free};
 use crate::condition::Condition;
 use crate::left_behind;
 use crate::read_back::pages_by_node;
 use crate::sysfs;
 
-/// Times the share of a CPU in a page initialisation, so that the kernel's own memory does not hide it.
+/// At most so many times the share of a CPU in a page initialisation, so that the kernel's own memory does not hide it.
 const TIMES: usize = 4;
 
 pub(crate) const CASES: &[Case] = &[
@@ -46,17 +47,18 @@ fn used(machine: &Machine) -> anyhow::Result<BTreeMap<usize, u64>> {
 }
 
 fn by_node(machine: &Machine, size: PageSize) -> anyhow::Result<()> {
-    let expected: BTreeMap<usize, usize> = pages_by_cpus(machine)
-        .into_iter()
-        .map(|(node, pages)| (node, pages as usize * PAGE * TIMES))
-        .collect();
+    let shares = Shares::that_fit(machine, TIMES, Has::Share, half_of_free).pages();
+    let expected: BTreeMap<usize, usize> =
+        shares.into_iter().map(|(node, pages)| (node, pages as usize * PAGE)).collect();
     left_behind::nothing(|| {
         let pool = Pool::new()?;
         let bytes: usize = expected.values().sum();
+        let seen = expected.values().all(|&bytes| bytes as u64 > OFF);
+        ensure!(seen, "of {expected:?} bytes nobody would see whether they are back");
         let mut region = Region::builder(bytes).page_size(size).build()?;
-        let address = region.as_ptr() as usize;
         let before = own_memory("VmRSS")?;
         PageInit::new(&mut region).fill(&pool, 1_u8)?;
+        let address = region.as_ptr() as usize;
         let found = pages_by_node(region.as_slice())?;
         let placed =
             found.iter().all(|(node, &pages)| expected.get(node) == Some(&(pages as usize * PAGE)));

@@ -5,57 +5,42 @@ use firsttouch::{Binding, JobError, PageInit, PageSize, Placement, Pool, Region}
 use firsttouch_guest::machine::Machine;
 
 use super::initialise::{PAGE, initialise, last_with_memory, number, only};
-use crate::case::{Case, Given, skip, without_balancing};
-use crate::condition::Condition;
+use crate::case::Case;
+use crate::cases::room::{LEFT, last_node_full, too_much_for};
 use crate::left_behind;
 use crate::read_back::page_nodes;
 use crate::sysfs;
 
-/// What another process leaves of the node's memory.
-const LEFT: u64 = 32 << 20;
-
-/// What is asked for.
-const BYTES: usize = 48 << 20;
-
 pub(crate) const CASES: &[Case] = &[
     Case {
         name: "page_init_bound_to_a_full_node_is_an_error_that_names_it",
-        given: nearly_full,
+        given: last_node_full,
         check: bound,
     },
     Case {
         name: "page_init_bound_to_all_that_is_free_places_it_or_is_an_error",
-        given: nearly_full,
+        given: last_node_full,
         check: bound_to_the_last_page,
     },
     Case {
         name: "page_init_spills_from_a_full_node_and_says_how_much",
-        given: nearly_full,
+        given: last_node_full,
         check: spilled,
     },
 ];
 
-fn nearly_full(machine: &Machine) -> Given {
-    match machine.seen().nodes_with_memory().count() {
-        0 | 1 => skip("there is no other node to spill to"),
-        _ => {
-            let node = last_with_memory(machine);
-            without_balancing([Condition::FilledNode { node, left: LEFT }])
-        }
-    }
-}
-
 fn bound(machine: &Machine) -> anyhow::Result<()> {
     let full = last_with_memory(machine);
+    let bytes = too_much_for(full)?;
     left_behind::nothing(|| {
         let pool = Pool::new()?;
-        let mut region = Region::builder(BYTES).build()?;
+        let mut region = Region::builder(bytes).build()?;
         let address = region.as_ptr() as usize;
         let placement = Placement::Nodes(only(full));
         let init = PageInit::new(&mut region).placement(placement).binding(Binding::Bind);
         match init.zero(&pool) {
             Err(JobError::NotEnoughFree { node, needed, free: Some(free) })
-                if number(node) == full && needed == BYTES as u64 && free < needed => {}
+                if number(node) == full && needed == bytes as u64 && free < needed => {}
             other => bail!("node {full} is full, and there came {other:?}"),
         }
         let placed = page_nodes(region.as_slice())?.into_iter().flatten().count();
@@ -68,7 +53,7 @@ fn bound(machine: &Machine) -> anyhow::Result<()> {
 fn bound_to_the_last_page(machine: &Machine) -> anyhow::Result<()> {
     let full = last_with_memory(machine);
     let mut granted = 0;
-    for less in (0..LEFT >> 20).step_by(2) {
+    for less in (0..LEFT >> 20).step_by(3) {
         let free = sysfs::node_memory(full, "MemFree")? as usize;
         let bytes = free.saturating_sub((less as usize) << 20).next_multiple_of(PAGE).max(PAGE);
         let came = left_behind::nothing(|| {
@@ -95,9 +80,10 @@ fn bound_to_the_last_page(machine: &Machine) -> anyhow::Result<()> {
 
 fn spilled(machine: &Machine) -> anyhow::Result<()> {
     let full = last_with_memory(machine);
+    let bytes = too_much_for(full)?;
     let came =
-        initialise(BYTES, PageSize::Base, |init| init.placement(Placement::Nodes(only(full))))?;
-    let (found, all) = (came.pages(), (BYTES / PAGE) as u64);
+        initialise(bytes, PageSize::Base, |init| init.placement(Placement::Nodes(only(full))))?;
+    let (found, all) = (came.pages(), (bytes / PAGE) as u64);
     let there = found.get(&full).copied().unwrap_or(0);
     ensure!(found.values().sum::<u64>() == all, "of {all} pages there are {found:?}");
     // How much still fits is the kernel's to say: it keeps reserves.

@@ -13,12 +13,12 @@ use super::initialise::{
     pages_by_cpus,
 };
 use crate::case::{Case, Given, skip, without_balancing};
+use crate::cases::room::HUGE;
 use crate::condition::Condition;
 use crate::left_behind;
 use crate::read_back::{page_nodes, pages_by_node};
 use crate::sysfs;
 
-const HUGE: usize = 2 << 20;
 const SIZE: PageSize = PageSize::Huge(HugePageSize::MIB_2);
 
 /// Huge pages of the region in the cases where only one node has some.

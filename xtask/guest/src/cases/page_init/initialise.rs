@@ -53,8 +53,9 @@ pub(super) fn initialise(
     left_behind::nothing(|| {
         let pool = Pool::new()?;
         let mut region = Region::builder(bytes).page_size(size).build()?;
-        let address = region.as_ptr() as usize;
         let report = ask(PageInit::new(&mut region)).zero(&pool)?;
+        // Not before: of huge pages it would be a view, and the region no longer fresh.
+        let address = region.as_ptr() as usize;
         let nodes = page_nodes(region.as_slice())?;
         let found = count(&nodes);
         let pages = report.pages.as_ref().context("nothing was read back")?;

@@ -9,9 +9,8 @@ use firsttouch_guest::machine::Machine;
 use super::huge::huge_pages;
 use super::initialise::{Initialised, PAGE, filled, initialise};
 use crate::case::{Case, without_balancing};
+use crate::cases::room::HUGE;
 use crate::condition::Condition;
-
-const HUGE: usize = 2 << 20;
 
 pub(crate) const CASES: &[Case] = &[
     Case {

@@ -17,12 +17,11 @@ use super::initialise::{
     BYTES_PER_CPU, PAGE, bytes_by_cpus, filled, id, last_with_memory, only, pages_by_cpus,
 };
 use crate::case::{Case, Given, skip, without_balancing};
+use crate::cases::room::HUGE;
 use crate::condition::{Answer, Call, Condition};
 use crate::left_behind;
 use crate::read_back::pages_by_node;
 use crate::sysfs;
-
-const HUGE: usize = 2 << 20;
 
 pub(crate) const CASES: &[Case] = &[
     Case {
@@ -105,18 +104,30 @@ fn without_populate(given: Given) -> Given {
 
 fn copied(machine: &Machine) -> anyhow::Result<()> {
     let bytes = bytes_by_cpus(machine);
-    let source: Vec<u32> = (0..(bytes / 4) as u32).map(|number| number ^ 0xABCD_1234).collect();
     let expected = pages_by_cpus(machine);
     left_behind::nothing(|| {
         let pool = Pool::new()?;
+        // On all nodes in turn: one alone may be too small for all of it.
+        let mut source = Region::builder(bytes).build()?;
+        let in_turn = Placement::Interleaved { block: PAGE };
+        PageInit::new(&mut source).placement(in_turn).fill_with(
+            &pool,
+            |first, words: &mut [u32]| {
+                for (word, index) in words.iter_mut().zip(first as u32..) {
+                    *word = index ^ 0xABCD_1234;
+                }
+            },
+        )?;
+        let source_address = source.as_ptr() as usize;
+        let source = source.as_slice_of::<u32>();
         let mut region = Region::builder(bytes).build()?;
-        let report = PageInit::new(&mut region).copy_from(&pool, &source)?;
+        let report = PageInit::new(&mut region).copy_from(&pool, source)?;
         ensure!(region.as_slice_of::<u32>() == source, "the copy differs from its source");
         let found = pages_by_node(region.as_slice())?;
         ensure!(found == expected, "pages lie on {found:?}; the CPUs' shares are {expected:?}");
         let pages = report.pages.context("nothing was read back")?;
         ensure!(pages.local == pages.total(), "not all are local: {pages:?}");
-        Ok(((), vec![region.as_ptr() as usize]))
+        Ok(((), vec![region.as_ptr() as usize, source_address]))
     })
 }
 

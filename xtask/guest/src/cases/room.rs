@@ -1,0 +1,122 @@
+//! Regions that fit a node, and regions that surely do not, on machines of any size.
+
+use std::collections::BTreeMap;
+
+use firsttouch_guest::machine::Machine;
+
+use super::page_init::initialise::{BYTES_PER_CPU, PAGE, filled, last_with_memory};
+use crate::case::{Given, skip, without_balancing};
+use crate::condition::Condition;
+use crate::sysfs;
+
+/// Bytes of a huge page.
+pub(super) const HUGE: usize = 2 << 20;
+
+/// What a filler leaves of a node's memory in the cases that want a full one.
+///
+/// More than the kernel keeps for itself there, which with transparent huge pages is 30 MiB and,
+/// after memory has come in pieces, half as much again.
+pub(super) const LEFT: u64 = 48 << 20;
+
+/// What a node is to have of a region at once.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Has {
+    /// Its CPUs' share.
+    Share,
+    /// All of it, as when it is moved to one node.
+    All,
+}
+
+/// Parts of a region, each of whole huge pages on one node, in proportion to the nodes' CPUs.
+#[derive(Clone, Debug)]
+pub(super) struct Shares {
+    huge_pages: BTreeMap<usize, usize>,
+}
+
+impl Shares {
+    /// Returns the largest, of at most so many times a CPU's share in a page initialisation, of
+    /// which each node has room for what it is to have; `room` says for how many huge pages.
+    ///
+    /// The smallest that there is, where not even that fits: whoever uses it will see.
+    pub(super) fn that_fit(
+        machine: &Machine,
+        times: usize,
+        has: Has,
+        room: fn(usize) -> usize,
+    ) -> Self {
+        let cpus = filled(machine);
+        let common = cpus.values().copied().fold(0, greatest_common_divisor);
+        let shares = |times: usize| Self {
+            huge_pages: cpus.iter().map(|(&node, cpus)| (node, cpus / common * times)).collect(),
+        };
+        let fit = |shares: &Self| {
+            shares.huge_pages.iter().all(|(&node, &own)| match has {
+                Has::Share => own <= room(node),
+                Has::All => shares.huge_pages() <= room(node),
+            })
+        };
+        let most = times * common * (BYTES_PER_CPU / HUGE);
+        (1..=most).rev().map(shares).find(fit).unwrap_or_else(|| shares(1))
+    }
+
+    /// The whole region in huge pages.
+    pub(super) fn huge_pages(&self) -> usize {
+        self.huge_pages.values().sum()
+    }
+
+    /// The whole region in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        self.huge_pages() * HUGE
+    }
+
+    /// The base pages of each node.
+    pub(super) fn pages(&self) -> BTreeMap<usize, u64> {
+        let pages = |(&node, &own): (&usize, &usize)| (node, (own * (HUGE / PAGE)) as u64);
+        self.huge_pages.iter().map(pages).collect()
+    }
+}
+
+/// Huge pages that a node surely has: half of what it has free in one piece each.
+pub(super) fn half_of_free(node: usize) -> usize {
+    let text = sysfs::read("/proc/buddyinfo").unwrap_or_default();
+    let of_node = format!("Node {node},");
+    let zones = text.lines().filter_map(|line| line.strip_prefix(of_node.as_str()));
+    // After the zone's name, the free blocks of each order: of 1, 2, 4, … base pages.
+    let blocks = zones.flat_map(|zone| zone.split_whitespace().skip(2).enumerate());
+    let order = (HUGE / PAGE).ilog2() as usize;
+    let whole = blocks.filter(|&(of, _)| of >= order);
+    let pages = whole.map(|(of, blocks)| blocks.parse::<usize>().unwrap_or(0) << (of - order));
+    pages.sum::<usize>() / 2
+}
+
+/// Huge pages that were set aside on a node.
+pub(super) fn set_aside(node: usize) -> usize {
+    let path = format!("{}/hugepages/hugepages-2048kB/nr_hugepages", sysfs::node(node));
+    sysfs::parse(path).unwrap_or(0)
+}
+
+fn greatest_common_divisor(a: usize, b: usize) -> usize {
+    if b == 0 { a } else { greatest_common_divisor(b, a % b) }
+}
+
+/// Fills the last node that has memory, where there is another one.
+pub(super) fn last_node_full(machine: &Machine) -> Given {
+    match machine.seen().nodes_with_memory().count() {
+        0 | 1 => skip("there is one node only"),
+        _ => {
+            let node = last_with_memory(machine);
+            without_balancing([Condition::FilledNode { node, left: LEFT }])
+        }
+    }
+}
+
+/// Returns bytes that a node surely has no room for: more than all its memory that no process has.
+///
+/// What the kernel calls free is too little, for CPUs keep free pages aside and caches can shrink.
+pub(super) fn too_much_for(node: usize) -> anyhow::Result<usize> {
+    // Counts of pages lag behind by what each CPU has not yet added.
+    const LAG: u64 = 4 << 20;
+    let all = sysfs::node_memory(node, "MemTotal")?;
+    let taken = sysfs::node_memory(node, "AnonPages")?;
+    Ok((all - taken + LAG).next_multiple_of(PAGE as u64) as usize)
+}
