@@ -424,5 +424,5 @@ fn longest_chunk(job: &Job, len: usize, page_bytes: usize, sites: &Sites<'_>) ->
     share.min(MOST_CHUNK).max(job.least_chunk()).max(page_bytes)
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests;

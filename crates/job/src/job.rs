@@ -378,5 +378,5 @@ impl<S> Job<S> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests;

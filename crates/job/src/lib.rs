@@ -64,6 +64,8 @@ mod locality;
 mod location;
 mod loops;
 mod migrate;
+#[cfg(all(test, loom))]
+mod models;
 mod options;
 mod pages;
 mod pin;
@@ -73,7 +75,7 @@ mod replicate;
 mod report;
 mod schedule;
 mod sync;
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod testing;
 
 pub use chunk::Chunk;

@@ -2,7 +2,7 @@
 
 mod find;
 mod granules;
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests;
 
 use std::num::NonZeroUsize;

@@ -4,7 +4,7 @@ mod chunks;
 mod for_each;
 mod reduce;
 mod slice;
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests;
 
 use std::num::NonZeroUsize;

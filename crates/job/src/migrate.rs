@@ -2,7 +2,7 @@
 
 mod batches;
 mod report;
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests;
 
 use std::collections::BTreeMap;

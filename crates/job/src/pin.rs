@@ -2,7 +2,7 @@
 
 mod pinned;
 mod report;
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests;
 
 use std::borrow::BorrowMut;

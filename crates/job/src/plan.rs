@@ -435,5 +435,5 @@ pub enum PlanError {
     },
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests;

@@ -2,7 +2,7 @@
 
 mod on_drop;
 mod report;
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests;
 
 use std::num::NonZeroUsize;

@@ -1,7 +1,7 @@
 //! Replicas: read-only copies of a slice, one on each node, made by that node's helpers.
 
 mod replicas;
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests;
 
 use std::num::NonZeroUsize;

@@ -186,5 +186,5 @@ fn by_helpers(sites: &Sites<'_>, nodes: &NodeSet, max_per_node: usize) -> Vec<(N
     nodes.iter().map(|(node, serving)| (*node, serving.iter().map(weight).sum())).collect()
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests;

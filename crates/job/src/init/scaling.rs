@@ -52,5 +52,5 @@ pub(crate) fn threads_per_node(cpus: NonZeroUsize) -> NonZeroUsize {
     Law::GENEROUS.fewest(cpus, WITHIN)
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests;

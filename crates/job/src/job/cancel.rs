@@ -1,8 +1,9 @@
 //! Stopping a job before its end: a token that anybody may hold, and a deadline.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::Instant;
+
+use crate::sync::{AtomicBool, AtomicU8, Ordering};
 
 /// Asks the jobs that were given it to stop; clones are the same token.
 ///
@@ -127,7 +128,7 @@ impl Stop {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use std::time::Duration;
 

@@ -58,7 +58,7 @@ impl fmt::Debug for Counter {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use std::error::Error;
 

@@ -6,7 +6,6 @@ use std::convert::Infallible;
 use std::fmt;
 use std::panic::resume_unwind;
 use std::sync::Arc;
-use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
 use firsttouch_pool::{EventCount, Pool};
@@ -16,7 +15,7 @@ use crate::job::cancel::CancelToken;
 use crate::job::failure::RunError;
 use crate::job::progress::{Progress, ProgressSnapshot, Stall};
 use crate::job::undo::{Payload, catch, discard};
-use crate::sync::{Mutex, lock};
+use crate::sync::{Mutex, ThreadId, current, lock};
 use crate::{Chunk, JobReport};
 
 /// What a job comes to.
@@ -165,7 +164,7 @@ impl<E> Shared<E> {
     fn run_if_queued(&self) {
         let (pool, body) = {
             let mut state = lock(&self.state);
-            let running = Phase::Running(thread::current().id());
+            let running = Phase::Running(current().id());
             match std::mem::replace(&mut state.phase, running) {
                 Phase::Queued(pool, body) => (pool, body),
                 other => {
@@ -237,7 +236,7 @@ impl<E> Shared<E> {
 
     /// Whether the calling thread is the job's caller.
     fn is_on_own_thread(&self) -> bool {
-        let own = thread::current().id();
+        let own = current().id();
         matches!(lock(&self.state).phase, Phase::Running(id) if id == own)
     }
 }

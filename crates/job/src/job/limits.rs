@@ -5,12 +5,11 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use firsttouch_pool::{EventCount, Helper};
 
-use crate::sync::{Mutex, lock};
+use crate::sync::{AtomicUsize, Mutex, Ordering, lock, thread_local};
 
 /// Limits that jobs share: how many of them have helpers at once, and how many helpers they have in all.
 ///
@@ -337,5 +336,5 @@ impl CpuShare {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests;

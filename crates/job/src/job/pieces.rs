@@ -163,5 +163,5 @@ impl Calls for Line {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests;

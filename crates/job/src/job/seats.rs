@@ -230,5 +230,5 @@ fn cover_all(shares: &[Demand], caller: &Caller, steal: Steal, seating: &mut Sea
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests;

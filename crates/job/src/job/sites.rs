@@ -244,5 +244,5 @@ fn usable(topology: &Topology) -> NodeSet {
     with_memory.intersection(topology.allowed().nodes())
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests;

@@ -191,7 +191,7 @@ fn settled(runs: &[Run]) -> Vec<(NodeId, Range<usize>)> {
     parts
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use proptest::prelude::*;
 

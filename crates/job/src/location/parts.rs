@@ -129,7 +129,7 @@ pub(crate) fn in_proportion(
     pieces
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use proptest::prelude::*;
 

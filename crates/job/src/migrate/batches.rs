@@ -41,7 +41,7 @@ pub(crate) fn migrate<E>(
     Ok(())
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
 

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 
 use crate::job::cancel::CancelToken;
+use crate::sync::thread_local;
 
 thread_local! {
     /// The handles' tokens of these jobs, which stand for them.

@@ -97,7 +97,7 @@ pub(crate) fn is_timed() -> bool {
     next.is_ok_and(|next| next % BETWEEN_LOOKS == 0)
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
 

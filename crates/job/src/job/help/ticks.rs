@@ -24,7 +24,7 @@ pub(crate) fn now() -> u64 {
     FIRST.elapsed().as_nanos() as u64
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use std::time::{Duration, Instant};
 
