@@ -30,7 +30,7 @@ struct Cli {
 enum Command {
     /// Measure firsttouch beside the other ways of doing the same work.
     Bench(bench::Args),
-    /// Run the models of the pool's protocols, or weaken these to see which models fail.
+    /// Run the models of the protocols of pools and jobs, or weaken these to see which models fail.
     Models(models::Args),
     /// Run everything the project checks.
     Test(test::Args),

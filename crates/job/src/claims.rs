@@ -142,7 +142,7 @@ impl Claims {
     /// Counts all numbers as taken.
     pub(crate) fn close(&self) {
         for word in self.words.get() {
-            word.store(u64::MAX, Ordering::Relaxed);
+            word.fetch_or(u64::MAX, Ordering::Relaxed);
         }
     }
 

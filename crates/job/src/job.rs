@@ -4,7 +4,7 @@ pub(crate) mod body;
 pub(crate) mod cancel;
 pub(crate) mod controls;
 pub(crate) mod counter;
-mod drive;
+pub(crate) mod drive;
 pub(crate) mod failure;
 pub(crate) mod handle;
 pub(crate) mod help;

@@ -2,7 +2,7 @@
 
 mod chunks;
 mod for_each;
-mod reduce;
+pub(crate) mod reduce;
 mod slice;
 #[cfg(all(test, not(loom)))]
 mod tests;

@@ -24,6 +24,9 @@ pub(super) struct Program {
     pub(super) folder: PathBuf,
 }
 
+/// The crates that have models, by their folders' names.
+pub(crate) const CRATES: [&str; 2] = ["pool", "job"];
+
 impl Checker {
     pub(crate) const ALL: [Self; 2] = [Self::Loom, Self::Shuttle];
 
@@ -34,17 +37,22 @@ impl Checker {
         }
     }
 
-    /// What its models are part of, for `cargo test`.
+    /// What its models of some crates are part of, for `cargo test`.
     ///
     /// loom's run long, and are optimised. shuttle's assertions of what a pool
     /// holds to itself are worth more than the time.
-    pub(crate) fn tests(self) -> &'static [&'static str] {
-        match self {
-            Self::Loom => &["-p", "firsttouch-pool", "--release", "--lib"],
-            Self::Shuttle => {
-                &["-p", "firsttouch-pool", "-p", "firsttouch-job", "--test", "shuttle"]
-            }
-        }
+    pub(crate) fn tests(self, crates: &[&str]) -> Vec<String> {
+        let of_all: &[_] = match self {
+            Self::Loom => &["--release", "--lib"],
+            Self::Shuttle => &["--test", "shuttle"],
+        };
+        let of_each = crates.iter().flat_map(|name| {
+            let package = ["-p".to_owned(), format!("firsttouch-{name}")];
+            // Tasks that poll a job's handle are modelled too.
+            let features = (*name == "job").then(|| "--features=firsttouch-job/future".to_owned());
+            package.into_iter().chain(features)
+        });
+        of_each.chain(of_all.iter().map(|&argument| argument.to_owned())).collect()
     }
 
     /// Prepares a cargo command to build for it, in a folder of its own.
@@ -59,14 +67,19 @@ impl Checker {
             .env("CARGO_TARGET_DIR", target.join(self.name()));
     }
 
-    /// Builds its models in a workspace, and returns the programs that run them.
-    pub(super) fn build(self, workspace: &Path, target: &Path) -> anyhow::Result<Vec<Program>> {
+    /// Builds its models of some crates in a workspace, and returns the programs that run them.
+    pub(super) fn build(
+        self,
+        workspace: &Path,
+        target: &Path,
+        crates: &[&str],
+    ) -> anyhow::Result<Vec<Program>> {
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let mut command = Command::new(cargo);
         command
             .current_dir(workspace)
             .args(["test", "--quiet", "--no-run", "--message-format", "json-render-diagnostics"])
-            .args(self.tests())
+            .args(self.tests(crates))
             .stdin(Stdio::null())
             .stderr(Stdio::inherit());
         self.prepare(&mut command, target);
@@ -86,12 +99,13 @@ impl Checker {
         Ok(programs)
     }
 
-    /// The folder of a workspace that holds the sources of its models.
+    /// The folder of a workspace that holds the sources of its models of a crate.
     #[cfg(test)]
-    pub(super) fn sources(self) -> &'static str {
-        match self {
-            Self::Loom => "crates/pool/src/models",
-            Self::Shuttle => "crates/pool/tests",
-        }
+    pub(super) fn sources(self, of: &str) -> PathBuf {
+        let folder = match self {
+            Self::Loom => "src/models",
+            Self::Shuttle => "tests",
+        };
+        Path::new("crates").join(of).join(folder)
     }
 }

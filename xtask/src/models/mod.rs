@@ -1,4 +1,4 @@
-//! `cargo xtask models`: the pool's protocols under loom and shuttle.
+//! `cargo xtask models`: the protocols of pools and jobs under loom and shuttle.
 //!
 //! With `--self-check`, each weakening in `xtask/weakenings/` is planted in a
 //! copy of the sources, and the models that it names must fail. The copy
@@ -12,7 +12,7 @@ mod weakening;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-pub(crate) use checker::Checker;
+pub(crate) use checker::{CRATES, Checker};
 use model::Ended;
 
 /// Options of `cargo xtask models`.
@@ -52,7 +52,7 @@ fn run_models(limit: Duration, filter: &[String]) -> anyhow::Result<ExitCode> {
     let (root, target) = (crate::workspace::root(), crate::workspace::target()?);
     let (mut ran, mut wrong) = (0, 0);
     for checker in Checker::ALL {
-        for program in checker.build(root, &target)? {
+        for program in checker.build(root, &target, &CRATES)? {
             for name in model::list(&program)?.iter().filter(|name| chosen(name, filter)) {
                 let began = Instant::now();
                 let ended = model::run(&program, name, limit, &[])?;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 use comfy_table::{Table, presets};
 
-use super::checker::Checker;
+use super::checker::{CRATES, Checker};
 use super::model::{self, Ended};
 use super::weakening::{self, Weakening};
 use super::{chosen, print};
@@ -73,6 +73,17 @@ pub(super) fn run(limit: Duration, filter: &[String]) -> anyhow::Result<ExitCode
     Ok(if wrong.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+/// What is run of a crate's models.
+#[derive(Clone, Copy, Debug)]
+struct Run<'a> {
+    weakening: &'a str,
+    /// The crate, which is that of what is weakened.
+    of: &'a str,
+    checker: Checker,
+    /// How many schedules shuttle tries.
+    schedules: (&'static str, &'static str),
+}
+
 /// Where models are built, and how long each may run.
 struct Place {
     /// The copy's own: to cargo, what is built of it has the names of what is built of the sources.
@@ -84,12 +95,14 @@ impl Place {
     /// Runs every model that a weakening names, without any.
     fn control(&self, root: &Path, weakenings: &[Weakening]) -> anyhow::Result<Vec<Result>> {
         let mut results = Vec::new();
-        for checker in Checker::ALL {
-            let models: BTreeSet<_> =
-                weakenings.iter().flat_map(|one| one.models(checker)).collect();
-            let is_right = |ended: &Ended| *ended == Ended::Passed;
-            let models = models.into_iter();
-            results.extend(self.run(CONTROL, root, checker, models, CONTROLS, is_right)?);
+        for of in CRATES {
+            for checker in Checker::ALL {
+                let weakenings = weakenings.iter().filter(|one| one.of() == of);
+                let models: BTreeSet<_> = weakenings.flat_map(|one| one.models(checker)).collect();
+                let run = Run { weakening: CONTROL, of, checker, schedules: CONTROLS };
+                let is_right = |ended: &Ended| *ended == Ended::Passed;
+                results.extend(self.run(root, run, models.into_iter(), is_right)?);
+            }
         }
         Ok(results)
     }
@@ -103,8 +116,8 @@ impl Place {
                 Some(_) => *ended == Ended::Passed,
                 None => matches!(ended, Ended::Failed(_)),
             };
-            let models = one.models(checker).iter();
-            results.extend(self.run(&one.name, root, checker, models, WEAKENED, is_right)?);
+            let run = Run { weakening: &one.name, of: one.of(), checker, schedules: WEAKENED };
+            results.extend(self.run(root, run, one.models(checker).iter(), is_right)?);
         }
         Ok(results)
     }
@@ -112,20 +125,17 @@ impl Place {
     /// Builds what a checker runs, and runs some of its models.
     fn run<'a>(
         &self,
-        weakening: &str,
         root: &Path,
-        checker: Checker,
+        run: Run<'_>,
         models: impl ExactSizeIterator<Item = &'a String>,
-        schedules: (&str, &str),
         is_right: impl Fn(&Ended) -> bool,
     ) -> anyhow::Result<Vec<Result>> {
         if models.len() == 0 {
             return Ok(Vec::new());
         }
-        let programs = checker.build(root, &self.target)?;
-        // Weakenings are of the pool, and so are the models that must see them.
-        let program = programs.iter().find(|program| program.folder.ends_with("pool"));
-        let program = program.context("the pool has no models")?;
+        let Run { weakening, of, checker, schedules } = run;
+        let programs = checker.build(root, &self.target, &[of])?;
+        let program = programs.first().with_context(|| format!("{of} has no models"))?;
         let environment: &[_] = match checker {
             Checker::Loom => &[],
             Checker::Shuttle => &[SEED, schedules],

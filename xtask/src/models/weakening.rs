@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, ensure};
 use serde::Deserialize;
 
-use super::checker::Checker;
+use super::checker::{CRATES, Checker};
 use crate::planted::Change;
 use crate::workspace;
 
@@ -51,6 +51,12 @@ impl Weakening {
         Change { name, file, find, replace }
     }
 
+    /// Returns the folder's name of the crate that it is of, as are the models that must see it.
+    pub(super) fn of(&self) -> &str {
+        let mut names = self.file.iter().skip(1);
+        names.next().and_then(|name| name.to_str()).unwrap_or_default()
+    }
+
     /// Returns the models of a checker that must see it, or pass where none does.
     pub(super) fn models(&self, checker: Checker) -> &[String] {
         match checker {
@@ -77,6 +83,7 @@ fn read(path: &Path) -> anyhow::Result<Vec<Weakening>> {
         one.page.clone_from(&page);
         let models: usize = Checker::ALL.iter().map(|&checker| one.models(checker).len()).sum();
         ensure!(models > 0, "{} names no model", one.name);
+        ensure!(CRATES.contains(&one.of()), "{} is of no crate that has models", one.name);
     }
     Ok(weakening)
 }
@@ -87,8 +94,6 @@ mod tests {
     use std::ops::Range;
 
     use super::*;
-
-    const SOURCES: &str = "crates/pool/src";
 
     fn weakenings() -> Vec<Weakening> {
         all().expect("every file holds weakenings")
@@ -117,14 +122,14 @@ mod tests {
         for one in weakenings() {
             for checker in Checker::ALL {
                 for model in one.models(checker) {
-                    let folder = Path::new(checker.sources());
-                    let (file, function) = match checker {
-                        Checker::Loom => {
-                            let path = model.strip_prefix("models::").unwrap_or_default();
-                            let (module, function) = path.split_once("::").unwrap_or_default();
+                    let folder = checker.sources(one.of());
+                    let path: Vec<&str> = model.split("::").collect();
+                    let (file, function) = match (checker, &*path) {
+                        (Checker::Loom, ["models", module, .., function]) => {
                             (folder.join(module).with_extension("rs"), function)
                         }
-                        Checker::Shuttle => (folder.join("shuttle.rs"), model.as_str()),
+                        (Checker::Shuttle, [function]) => (folder.join("shuttle.rs"), function),
+                        _ => panic!("{}: {model} is no name of a model", one.name),
                     };
                     let there = text(&file).contains(&format!("fn {function}()"));
                     assert!(there, "{}: there is no model {model}", one.name);
@@ -159,9 +164,10 @@ mod tests {
     }
 
     #[test]
-    fn every_ordering_of_the_pool_is_weakened() {
+    fn every_ordering_of_a_crate_that_has_models_is_weakened() {
         let weakenings = weakenings();
-        for path in sources(&workspace::root().join(SOURCES)) {
+        let folders = CRATES.map(|of| workspace::root().join("crates").join(of).join("src"));
+        for path in folders.iter().flat_map(|folder| sources(folder)) {
             let file = path.strip_prefix(workspace::root()).expect("it is in the workspace");
             let text = text(file);
             let weakened: Vec<Range<usize>> = weakenings

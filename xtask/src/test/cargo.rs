@@ -5,7 +5,7 @@ use anyhow::ensure;
 use super::command::{run, succeeds, tests_passed};
 use super::project::Project;
 use super::step::{Finding, passed, skipped};
-use crate::models::Checker;
+use crate::models::{CRATES, Checker};
 
 /// The features that need nothing which a machine could lack.
 const FEATURES: &str = "firsttouch/future";
@@ -42,7 +42,7 @@ pub(super) fn docs(project: &Project) -> anyhow::Result<Finding> {
     passed("")
 }
 
-/// Only the pool has lock-free protocols; built for loom, its tests are its models.
+/// Only pools and jobs have such protocols; built for loom, their crates' tests are their models.
 pub(super) fn loom(project: &Project) -> anyhow::Result<Finding> {
     models(project, Checker::Loom)
 }
@@ -52,8 +52,8 @@ pub(super) fn shuttle(project: &Project) -> anyhow::Result<Finding> {
 }
 
 fn models(project: &Project, checker: Checker) -> anyhow::Result<Finding> {
-    let arguments = std::iter::once("test").chain(checker.tests().iter().copied());
-    let mut command = project.cargo(arguments);
+    let mut command = project.cargo(["test"]);
+    command.args(checker.tests(&CRATES));
     checker.prepare(&mut command, project.metadata.target_directory.as_std_path());
     counted(&run(&mut command)?)
 }

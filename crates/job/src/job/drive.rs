@@ -39,7 +39,7 @@ pub(crate) struct Drive<'a> {
 }
 
 /// What the threads of one run share.
-struct Shared<'a, E> {
+pub(crate) struct Shared<'a, E> {
     pool: &'a Pool,
     controls: &'a Controls,
     running: &'a Running<'a>,
@@ -52,7 +52,7 @@ struct Shared<'a, E> {
     /// Whether there is anything that may stop it.
     may_stop: bool,
     tallies: Tallies,
-    watch: Option<Arc<Watch>>,
+    pub(crate) watch: Option<Arc<Watch>>,
     /// The job's place under limits, until no thread is in it any more.
     place: Option<Place>,
     /// The CPUs that helpers are to keep to.
@@ -61,7 +61,7 @@ struct Shared<'a, E> {
 
 /// Whether the caller is alone at the job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Alone {
+pub(crate) enum Alone {
     Not,
     /// Until the job's turn under limits has come.
     UntilTurn,
@@ -70,7 +70,7 @@ enum Alone {
 /// How soon a job that waits for its turn sees that it is to stop.
 const LOOK_FOR_STOP: Duration = Duration::from_millis(5);
 
-impl Drive<'_> {
+impl<'a> Drive<'a> {
     /// Runs the shares to their end, or to the first error, panic or stop; then undoes what is to be undone.
     pub(crate) fn run<T, S, F, D, U, C, E>(
         &self,
@@ -87,22 +87,7 @@ impl Drive<'_> {
     {
         let started = Instant::now();
         let running = self.options.ready(self.sites, shares, self.controls.need_chunks())?;
-        let span = self.span(&running);
-        let mut shared = Shared {
-            pool: self.pool,
-            controls: self.controls,
-            running: &running,
-            span,
-            started,
-            failure: Mutex::new(None),
-            completed: Completed::default(),
-            stop: Stop::default(),
-            may_stop: !self.controls.stop.is_never(),
-            tallies: Tallies::default(),
-            watch: Watch::of(self.controls, self.sites, &running),
-            place: self.place(&running),
-            mask: self.mask(),
-        };
+        let mut shared = self.shared(&running, started);
         let _telling = self.telling(shared.watch.as_ref());
         let entered = shared.span.enter();
         let run = || {
@@ -122,6 +107,28 @@ impl Drive<'_> {
         // Nobody helps any more, and what is undone may run jobs under the same limits.
         drop(shared.place.take());
         shared.end(&body.undo, panic)
+    }
+
+    /// What the threads of a run share before the first of them begins.
+    pub(crate) fn shared<'r, E>(&self, running: &'r Running<'r>, started: Instant) -> Shared<'r, E>
+    where
+        'a: 'r,
+    {
+        Shared {
+            pool: self.pool,
+            controls: self.controls,
+            running,
+            span: self.span(running),
+            started,
+            failure: Mutex::new(None),
+            completed: Completed::default(),
+            stop: Stop::default(),
+            may_stop: !self.controls.stop.is_never(),
+            tallies: Tallies::default(),
+            watch: Watch::of(self.controls, self.sites, running),
+            place: self.place(running),
+            mask: self.mask(),
+        }
     }
 
     /// The job's place under limits, where it has helpers to ask for.
@@ -154,7 +161,7 @@ impl Drive<'_> {
 
 impl<E: Send> Shared<'_, E> {
     /// One thread's part: takes chunks until there are none for it.
-    fn thread<T, S, F, D, U, C>(
+    pub(crate) fn thread<T, S, F, D, U, C>(
         &self,
         thread: &mut Thread<'_>,
         body: &Body<S, F, D, U, C>,
@@ -343,7 +350,11 @@ impl<E: Send> Shared<'_, E> {
     }
 
     /// What the run has come to, when no other thread is in it any more.
-    fn end(&self, undo: &impl Undo, panic: Option<Payload>) -> Result<JobReport, RunError<E>> {
+    pub(crate) fn end(
+        &self,
+        undo: &impl Undo,
+        panic: Option<Payload>,
+    ) -> Result<JobReport, RunError<E>> {
         let failure = lock(&self.failure).take();
         let mut report = self.tallies.report(self.running, self.started);
         report.priority = match &self.watch {

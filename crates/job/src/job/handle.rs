@@ -19,10 +19,10 @@ use crate::sync::{Mutex, ThreadId, current, lock};
 use crate::{Chunk, JobReport};
 
 /// What a job comes to.
-type Ended<E> = Result<JobReport, RunError<E>>;
+pub(crate) type Ended<E> = Result<JobReport, RunError<E>>;
 
 /// Runs a job on its pool.
-type Body<E> = Box<dyn FnOnce(&Pool) -> Ended<E> + Send>;
+pub(crate) type Body<E> = Box<dyn FnOnce(&Pool) -> Ended<E> + Send>;
 
 /// A job that was started; made by [`Job::start`] and the like.
 ///
@@ -84,6 +84,24 @@ enum Phase<E> {
 }
 
 impl<E> JobHandle<E> {
+    /// A job that nobody has begun: its handle, and what begins it where nobody has.
+    pub(crate) fn queued(
+        pool: Arc<Pool>,
+        body: Body<E>,
+        token: CancelToken,
+        progress: Progress,
+    ) -> (Self, impl FnOnce()) {
+        let state = State {
+            phase: Phase::Queued(pool, body),
+            is_abandoned: false,
+            #[cfg(feature = "future")]
+            waker: None,
+        };
+        let shared = Arc::new(Shared { state: Mutex::new(state), ended: EventCount::new() });
+        let queued = Arc::clone(&shared);
+        (Self { shared, token, progress }, move || queued.run_if_queued())
+    }
+
     /// Waits until the job has ended, and returns what it came to; runs it where nobody has begun it.
     ///
     /// A helper that waits takes part in calls that require it meanwhile.
@@ -184,8 +202,9 @@ impl<E> Shared<E> {
                 None
             }
         };
-        self.wake();
+        // [ended] Before the task's waker, which is the executor's code and may panic.
         self.ended.notify();
+        self.wake();
         // Where this is the last of it, its helpers are joined, and one of them may have waited for the job.
         drop(pool);
         match abandoned {
@@ -308,16 +327,9 @@ impl<S: Send + 'static> Job<S> {
         self.controls_mut().stop.tokens[1] = Some(token.clone());
         let progress = self.controls_mut().progress.get_or_insert_default().clone();
         let body = Box::new(move |pool: &Pool| run(self, pool));
-        let state = State {
-            phase: Phase::Queued(Arc::clone(pool), body),
-            is_abandoned: false,
-            #[cfg(feature = "future")]
-            waker: None,
-        };
-        let shared = Arc::new(Shared { state: Mutex::new(state), ended: EventCount::new() });
-        let queued = Arc::clone(&shared);
-        pool.spawn(move || queued.run_if_queued());
-        JobHandle { shared, token, progress }
+        let (handle, begin) = JobHandle::queued(Arc::clone(pool), body, token, progress);
+        pool.spawn(begin);
+        handle
     }
 }
 

@@ -306,7 +306,7 @@ pub(crate) struct Spot {
 }
 
 impl<'r> Thread<'r> {
-    fn new(
+    pub(crate) fn new(
         running: &'r Running<'r>,
         is_caller: bool,
         helper_node: Option<NodeId>,

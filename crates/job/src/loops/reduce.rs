@@ -253,13 +253,13 @@ fn combine_tree<A>(mut values: Vec<A>, combine: impl Fn(A, A) -> A) -> Option<A>
 }
 
 /// What the threads of each node have come to.
-enum NodeSums<A> {
+pub(crate) enum NodeSums<A> {
     OneNode(CachePadded<Mutex<Option<A>>>),
     Nodes(Vec<(NodeId, CachePadded<Mutex<Option<A>>>)>),
 }
 
 impl<A> NodeSums<A> {
-    fn new(pool: &Pool) -> Self {
+    pub(crate) fn new(pool: &Pool) -> Self {
         let sum = || CachePadded::new(Mutex::new(None));
         if pool.nodes().count() <= 1 {
             Self::OneNode(sum())
@@ -271,7 +271,7 @@ impl<A> NodeSums<A> {
     /// Adds one thread's value to its node's.
     ///
     /// No lock is held while the closure runs, which may run loops of its own.
-    fn add(
+    pub(crate) fn add(
         &self,
         mut value: A,
         node: impl FnOnce() -> Option<NodeId>,
@@ -302,7 +302,7 @@ impl<A> NodeSums<A> {
     }
 
     /// Combines the nodes' values, in order of their numbers.
-    fn total(self, combine: impl Fn(A, A) -> A) -> Option<A> {
+    pub(crate) fn total(self, combine: impl Fn(A, A) -> A) -> Option<A> {
         let of = |sum: CachePadded<Mutex<Option<A>>>| lock(&sum).take();
         match self {
             Self::OneNode(sum) => of(sum),

@@ -1,0 +1,102 @@
+//! Cursors and claims: every number is one thread's, and none is handed out once they are closed.
+
+use loom::sync::Arc;
+use loom::thread;
+
+use super::{Places, check};
+use crate::claims::{Claims, Seat};
+use crate::cursor::Cursor;
+use crate::job::counter::Counter;
+
+/// Has three threads take numbers until there are none, and looks that each was taken once.
+fn take_all<Q, T>(queue: impl Fn() -> Q + Send + Sync + 'static, take: T, numbers: usize)
+where
+    Q: Send + Sync + 'static,
+    T: Fn(&Q, usize, &Places) + Copy + Send + Sync + 'static,
+{
+    check(move || {
+        let shared = Arc::new((queue(), Places::new(numbers)));
+        let others = [1, 2].map(|thread| {
+            let shared = Arc::clone(&shared);
+            thread::spawn(move || take(&shared.0, thread, &shared.1))
+        });
+        take(&shared.0, 0, &shared.1);
+        others.into_iter().for_each(|other| other.join().expect("it takes numbers"));
+        assert_eq!(shared.1.counts(), vec![1; numbers]);
+    });
+}
+
+fn cursor(limit: usize) -> Cursor {
+    Cursor::new(Counter::anywhere(), limit)
+}
+
+#[test]
+fn each_number_of_a_cursor_is_taken_once() {
+    let take = |cursor: &Cursor, _: usize, places: &Places| {
+        while let Some(number) = cursor.take() {
+            places.count(number);
+        }
+    };
+    take_all(|| cursor(3), take, 3);
+}
+
+#[test]
+fn each_number_of_a_cursor_is_in_one_run() {
+    let take = |cursor: &Cursor, _: usize, places: &Places| {
+        while let Some(run) = cursor.take_run(|first| 2 - first.min(1)) {
+            run.for_each(|number| places.count(number));
+        }
+    };
+    take_all(|| cursor(4), take, 4);
+}
+
+#[test]
+fn each_number_is_claimed_once() {
+    let take = |claims: &Claims, thread: usize, places: &Places| {
+        let mut seat = Seat::of(thread);
+        while let Some(number) = claims.take(&mut seat) {
+            places.count(number);
+        }
+        assert!(claims.is_used_up());
+    };
+    take_all(|| Claims::new(3, 2), take, 3);
+}
+
+/// Has a thread close what another takes from, and looks that it takes nothing more itself.
+fn close<Q: Send + Sync + 'static>(
+    queue: impl Fn() -> Q + Send + Sync + 'static,
+    take: impl Fn(&Q) -> Option<usize> + Copy + Send + Sync + 'static,
+    close: impl Fn(&Q) + Send + Sync + 'static,
+    is_used_up: impl Fn(&Q) -> bool + Send + Sync + 'static,
+) {
+    check(move || {
+        let shared = Arc::new((queue(), Places::new(3)));
+        let other = thread::spawn({
+            let shared = Arc::clone(&shared);
+            move || {
+                while let Some(number) = take(&shared.0) {
+                    shared.1.count(number);
+                }
+            }
+        });
+        if let Some(number) = take(&shared.0) {
+            shared.1.count(number);
+        }
+        close(&shared.0);
+        assert!(is_used_up(&shared.0));
+        assert_eq!(take(&shared.0), None);
+        other.join().expect("it ends");
+        assert!(shared.1.counts().iter().all(|&taken| taken <= 1));
+    });
+}
+
+#[test]
+fn who_closes_a_cursor_finds_it_used_up() {
+    close(|| cursor(3), Cursor::take, Cursor::close, Cursor::is_used_up);
+}
+
+#[test]
+fn who_closes_claims_finds_them_used_up() {
+    let take = |claims: &Claims| claims.take(&mut Seat::of(0));
+    close(|| Claims::new(3, 1), take, Claims::close, Claims::is_used_up);
+}
