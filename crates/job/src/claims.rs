@@ -13,10 +13,10 @@ use crate::sync::{AtomicU64, Ordering};
 /// time, and their data is in that thread's caches; and a thread that is late,
 /// or does not come, leaves its run to the others.
 ///
-/// `Relaxed` is enough, for the same reason as in [`Cursor`](crate::cursor::Cursor).
+/// `Relaxed` is enough, for the same reason as in [`Cursor`](crate::cursor::Cursor): `[once]` in `docs/protocols/jobs.md`.
 #[derive(Debug)]
 pub(crate) struct Claims {
-    /// One bit for each number, set once it is taken. Invariant: bits past the limit are set.
+    /// One bit for each number, set once it is taken. Invariant: bits past the limit are set, and none is ever cleared.
     words: Words,
     limit: usize,
     /// The numbers of each seat.
@@ -139,7 +139,7 @@ impl Claims {
         self.words.get().iter().all(|word| word.load(Ordering::Relaxed) == u64::MAX)
     }
 
-    /// Counts all numbers as taken.
+    /// Counts all numbers as taken; whoever did finds them so (`[close]`).
     pub(crate) fn close(&self) {
         for word in self.words.get() {
             word.fetch_or(u64::MAX, Ordering::Relaxed);

@@ -7,7 +7,7 @@ use crate::job::counter::Counter;
 
 /// Hands out the numbers below a limit, each once, in order.
 ///
-/// `Relaxed` is enough: the read-modify-write alone makes each number unique,
+/// `Relaxed` is enough: the read-modify-write alone makes each number unique (`[once]` in `docs/protocols/jobs.md`),
 /// and nothing is published through the cursor. What the job's closure reads
 /// was written before the pool started its members, and what the closure
 /// writes is read after the pool has joined them; both edges are the pool's.
@@ -71,7 +71,7 @@ impl Cursor {
         self.next.load(Ordering::Relaxed) >= self.limit
     }
 
-    /// Counts all numbers as taken.
+    /// Counts all numbers as taken; whoever did finds it so (`[close]`).
     pub(crate) fn close(&self) {
         self.next.fetch_max(self.limit, Ordering::Relaxed);
     }

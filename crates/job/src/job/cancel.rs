@@ -42,6 +42,11 @@ impl CancelToken {
     }
 
     /// Asks the jobs that have this token to stop; returns at once.
+    ///
+    /// # Memory ordering
+    ///
+    /// What the caller wrote before is visible to whoever finds the token
+    /// cancelled, and to the caller of a job that it stopped.
     pub fn cancel(&self) {
         // [cancel] Release: what the caller wrote before is visible to who finds it cancelled.
         self.0.store(true, Ordering::Release);

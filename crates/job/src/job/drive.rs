@@ -176,7 +176,7 @@ impl<E: Send> Shared<'_, E> {
         let helper = self.pool.current_helper();
         let is_caller = thread.is_caller();
         let as_helper = helper.filter(|_| !is_caller);
-        // Declared first, so dropped last: the caller, which may have looked when this thread left, looks again.
+        // [left] Declared first, so dropped last: the caller, which may have looked when this thread left, looks again.
         let close = OnUnwind(|| {
             self.running.close();
             self.watch.iter().for_each(|watch| watch.notify());
@@ -328,7 +328,7 @@ impl<E: Send> Shared<'_, E> {
         let entered = watch.enter(helper.map(|helper| helper.index));
         if !is_caller && self.controls.priority != Priority::Normal {
             watch.priority.lower(self.controls.priority, &entered.member.lowered);
-            // The caller may have nothing to do any more but to wait for this one, and raise it.
+            // [raise] The caller may have nothing to do any more but to wait for this one, and raise it.
             watch.notify();
         }
         entered

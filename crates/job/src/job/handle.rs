@@ -1,4 +1,6 @@
 //! Jobs that run while their starter does something else.
+//!
+//! The phases, and why nobody who waits sleeps on, are in `docs/protocols/jobs.md`: `[ended]`.
 
 pub(crate) mod inside;
 

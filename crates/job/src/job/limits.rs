@@ -1,4 +1,6 @@
 //! How many jobs and helpers run at once under common limits, and whose turn it is.
+//!
+//! Why no turn is missed is in `docs/protocols/jobs.md`: `[turn]`.
 
 use std::cell::Cell;
 use std::collections::VecDeque;

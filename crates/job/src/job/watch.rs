@@ -1,6 +1,7 @@
 //! Watching a job's threads: how far each node is, what each thread is at, and who is still there.
 //!
-//! Made only for a job that asks for something that needs it.
+//! Made only for a job that asks for something that needs it. How its caller is
+//! woken, and by whom, is in `docs/protocols/jobs.md`: `[left]`, `[raise]`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -229,6 +230,7 @@ impl Entered<'_> {
 impl Drop for Entered<'_> {
     fn drop(&mut self) {
         self.watch.priority.restore(&self.member.lowered);
+        // [left] Leaves, and then notifies: the caller may wait for this one alone.
         lock(&self.watch.members).retain(|member| !Arc::ptr_eq(member, &self.member));
         self.watch.notify();
     }

@@ -268,7 +268,7 @@ impl<A> NodeSums<A> {
         }
     }
 
-    /// Adds one thread's value to its node's.
+    /// Adds one thread's value to its node's: `[sum]` in `docs/protocols/jobs.md`.
     ///
     /// No lock is held while the closure runs, which may run loops of its own.
     pub(crate) fn add(

@@ -42,10 +42,35 @@ struct Frame {
     places: Places,
 }
 
+/// What a job has come to.
+struct Over {
+    ended: Ended,
+    /// How often each unit was run.
+    counts: Vec<u32>,
+    /// Whether the helper panicked.
+    panicked: bool,
+    /// Kept until all has been looked at: the fences with which a pool ends show more than the job does.
+    _job: GivenBack,
+}
+
 /// A job that a caller on node 0 and a helper of node 1 are at.
+///
+/// Invariant: both point to what comes from a box, and is leaked where the model fails.
 struct Job {
-    frame: &'static Frame,
-    shared: &'static Shared<'static, u32>,
+    frame: *mut Frame,
+    shared: *mut Shared<'static, u32>,
+}
+
+/// A job that no thread is at any more; dropping it frees what its threads shared.
+struct GivenBack(Job);
+
+impl Drop for GivenBack {
+    fn drop(&mut self) {
+        // SAFETY: it comes from a box, and no thread has it.
+        drop(unsafe { Box::from_raw(self.0.shared) });
+        // SAFETY: as above; what borrowed it is gone.
+        drop(unsafe { Box::from_raw(self.0.frame) });
+    }
 }
 
 impl Job {
@@ -62,11 +87,11 @@ impl Job {
         let running = options.ready(&SITES, &shares, true).expect("the numbers are right");
         assert!(!running.is_caller_alone());
         let (pool, places) = (pool(), Places::new(size));
-        let frame: &'static Frame =
-            Box::leak(Box::new(Frame { pool, controls, options, running, places }));
-        let Frame { pool, controls, options, running, .. } = frame;
+        let frame = Box::into_raw(Box::new(Frame { pool, controls, options, running, places }));
+        // SAFETY: it lives until it is given back, when nobody borrows it.
+        let Frame { pool, controls, options, running, .. } = unsafe { &*frame };
         let drive = Drive { pool, sites: &SITES, options, controls, range: (0, size) };
-        let shared = Box::leak(Box::new(drive.shared(running, Instant::now())));
+        let shared = Box::into_raw(Box::new(drive.shared(running, Instant::now())));
         Self { frame, shared }
     }
 
@@ -97,18 +122,17 @@ impl Job {
         + Sync
         + 'static,
         waited: impl FnOnce(&Places),
-    ) -> (Ended, Vec<u32>) {
-        let Self { frame, shared } = self;
+    ) -> Over {
+        // SAFETY: it lives until it is given back, when both threads have ended.
+        let frame: &'static Frame = unsafe { &*self.frame };
+        // SAFETY: as above.
+        let shared: &'static Shared<'static, u32> = unsafe { &*self.shared };
         let helper = thread::spawn(move || Self::thread(frame, shared, false, chunk).is_some());
         assert!(Self::thread(frame, shared, true, chunk).is_none());
         waited(&frame.places);
-        let _panicked = helper.join().expect("its panic is caught");
+        let panicked = helper.join().expect("its panic is caught");
         let (ended, counts) = (shared.end(&NoUndo, None), frame.places.counts());
-        // SAFETY: it comes from a box, and the other thread has ended.
-        drop(unsafe { Box::from_raw(std::ptr::from_ref(shared).cast_mut()) });
-        // SAFETY: as above; what borrowed it is gone.
-        drop(unsafe { Box::from_raw(std::ptr::from_ref(frame).cast_mut()) });
-        (ended, counts)
+        Over { ended, counts, panicked, _job: GivenBack(self) }
     }
 }
 
@@ -122,8 +146,8 @@ fn a_caller_that_watches_is_woken_when_the_last_thread_has_left_and_sees_what_it
     check(|| {
         let job = Job::new([0..0, 0..2], Steal::Anywhere, watched());
         // Where the wake-up is lost it sleeps on, which is a deadlock.
-        let (ended, _) = job.run(|_, _, _| Ok(()), |places| assert_eq!(places.counts(), [1, 1]));
-        assert_eq!(ended.map(|report| report.completed).ok(), Some(2));
+        let over = job.run(|_, _, _| Ok(()), |places| assert_eq!(places.counts(), [1, 1]));
+        assert_eq!(over.ended.map(|report| report.completed).ok(), Some(2));
     });
 }
 
@@ -132,8 +156,9 @@ fn a_caller_that_watches_is_woken_when_a_thread_panics_whose_chunks_are_not_its_
     check(|| {
         let job = Job::new([0..0, 0..2], Steal::Node, watched());
         let chunk = |_: &_, _: &_, _: &Chunk| resume_unwind(Box::new("on purpose"));
-        let (_, counts) = job.run(chunk, |_| ());
-        assert_eq!(counts, [0, 0], "no thread takes another chunk");
+        let over = job.run(chunk, |_| ());
+        assert!(over.panicked);
+        assert_eq!(over.counts, [0, 0], "no thread takes another chunk");
     });
 }
 
@@ -149,8 +174,8 @@ fn a_caller_that_waits_is_woken_to_raise_a_helper_that_was_lowered() {
             }
             Ok(())
         };
-        let (ended, _) = job.run(chunk, |_| ());
-        let priority = ended.ok().and_then(|report| report.priority);
+        let over = job.run(chunk, |_| ());
+        let priority = over.ended.ok().and_then(|report| report.priority);
         assert_eq!(priority.map(|priority| (priority.lowered, priority.raised)), Some((1, 1)));
     });
 }
@@ -163,10 +188,10 @@ fn one_error_is_kept_and_all_that_completed_is_counted() {
             number @ (0 | 2) => Err(number as u32),
             _ => Ok(()),
         };
-        let (ended, counts) = job.run(chunk, |_| ());
-        let Err(RunError::Chunk(failed)) = ended else { panic!("some chunk fails") };
+        let over = job.run(chunk, |_| ());
+        let Err(RunError::Chunk(failed)) = over.ended else { panic!("some chunk fails") };
         assert_eq!(failed.error as usize, failed.chunk.start);
-        let completed = counts.iter().filter(|&&count| count == 1).count();
+        let completed = over.counts.iter().filter(|&&count| count == 1).count();
         assert_eq!(failed.report.completed, completed);
     });
 }
@@ -186,8 +211,8 @@ fn a_job_that_is_stopped_says_so_and_its_caller_sees_why() {
                 token.cancel();
             }
         });
-        let (ended, _) = job.run(|_, _, _| Ok(()), |_| ());
-        match ended {
+        let over = job.run(|_, _, _| Ok(()), |_| ());
+        match over.ended {
             Ok(report) => assert_eq!(report.completed, 2),
             Err(RunError::Job(JobError::Stopped(stopped))) => {
                 let Stopped { reason, report, .. } = *stopped;
