@@ -1,63 +1,29 @@
 //! Whole loops under random schedules, with the code that ships.
 //!
-//! Compiled under `--cfg shuttle` only; see the pool's test of the same name,
-//! whose settings these take, too. Times are no part of a model: callers ask
+//! Compiled under `--cfg shuttle` only; see the pool's test of the same name. Times are no part of a model: callers ask
 //! for help at once.
 #![cfg(shuttle)]
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::path::PathBuf;
-use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use firsttouch_job::{Location, Loop, Schedule, Steal};
 use firsttouch_pool::{Pin, Pool};
-use firsttouch_topology::Topology;
+use firsttouch_testing::schedules;
 use shuttle::rand::{Rng, thread_rng};
-use shuttle::scheduler::{PctScheduler, RandomScheduler, ReplayScheduler, Scheduler};
 use shuttle::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-use shuttle::{Config, FailurePersistence, MaxSteps, Runner, thread};
+use shuttle::thread;
 
-/// Schedules for each test where the environment does not say.
-const ITERATIONS: usize = 100;
-
-/// Runs a model under so many schedules, as the pool's tests do.
+/// Runs a model under so many schedules where the environment does not say.
 fn check(model: fn()) {
-    let config = || {
-        let mut config = Config::new();
-        config.stack_size = 1 << 20;
-        config.max_steps = MaxSteps::FailAfter(2_000_000);
-        config.silence_warnings = true;
-        let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
-        config.failure_persistence = FailurePersistence::File(Some(folder));
-        config
-    };
-    fn run(scheduler: impl Scheduler + 'static, config: Config, model: fn()) {
-        Runner::new(scheduler, config).run(model);
-    }
-    if let Some(file) = std::env::var_os("FIRSTTOUCH_SHUTTLE_REPLAY") {
-        let schedule = ReplayScheduler::new_from_file(file).expect("a schedule can be read");
-        return run(schedule, config(), model);
-    }
-    let iterations = std::env::var("FIRSTTOUCH_SHUTTLE_ITERATIONS").ok();
-    let iterations = iterations.map_or(ITERATIONS, |iterations| {
-        iterations.parse().expect("the number of iterations is a number")
-    });
-    run(RandomScheduler::new(iterations.div_ceil(2)), config(), model);
-    run(PctScheduler::new(3, iterations / 2), config(), model);
+    schedules::check(model, 100, env!("CARGO_TARGET_TMPDIR"));
 }
-
-/// Every CPU number that a thread of a test may see is on the first node, so that replays agree.
-static TOPOLOGIES: LazyLock<[Arc<Topology>; 2]> = LazyLock::new(|| {
-    ["node:1 core:1024 pu:1", "node:2 core:1024 pu:1"]
-        .map(|machine| Arc::new(Topology::synthetic(machine).expect("it is in the grammar")))
-});
 
 /// A pool of one to three helpers, on one node or two.
 fn pool() -> Pool {
     let (nodes, helpers) = [(1, 1), (1, 2), (1, 3), (2, 1)][below(4)];
     let builder = Pool::builder()
-        .topology(Arc::clone(&TOPOLOGIES[nodes - 1]))
+        .topology(schedules::topology(nodes))
         .helpers_per_node(helpers.try_into().expect("a test asks for helpers"))
         .pin(Pin::None)
         .spin([Duration::ZERO, Duration::MAX][below(2)]);

@@ -4,74 +4,33 @@
 //! atomic of the pool is shuttle's (`src/sync.rs`): one runs at a time, and a
 //! scheduler chooses at each step which. `cargo xtask test --only shuttle`
 //! runs them; `docs/protocols/models.md` says what they can show.
-//!
-//! `FIRSTTOUCH_SHUTTLE_ITERATIONS` sets how many schedules each test tries. A
-//! test that fails names the file that it keeps the schedule in;
-//! `FIRSTTOUCH_SHUTTLE_REPLAY=FILE` runs that one schedule again.
 #![cfg(shuttle)]
 
 mod common;
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::path::PathBuf;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use common::forest::{self, Extent, Handler, mix};
 use firsttouch_pool::{Pin, Pool, PoolBuilder, Team};
-use firsttouch_topology::Topology;
+use firsttouch_testing::schedules;
 use shuttle::rand::{Rng, thread_rng};
-use shuttle::scheduler::{PctScheduler, RandomScheduler, ReplayScheduler, Scheduler};
 use shuttle::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use shuttle::sync::{Barrier, mpsc};
-use shuttle::{Config, FailurePersistence, MaxSteps, Runner, thread};
+use shuttle::thread;
 
-/// Schedules for each test where the environment does not say.
-const ITERATIONS: usize = 120;
-
-/// Preemptions that the scheduler places which bounds them.
-const PREEMPTIONS: usize = 3;
-
-/// Runs a model under so many schedules: half choose among all threads at each
-/// step, half keep to priorities that change a few times.
+/// Runs a model under so many schedules where the environment does not say.
 fn check(model: fn()) {
-    let config = || {
-        let mut config = Config::new();
-        config.stack_size = 1 << 20;
-        // Beyond these, threads go round without getting on.
-        config.max_steps = MaxSteps::FailAfter(2_000_000);
-        config.silence_warnings = true;
-        let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
-        config.failure_persistence = FailurePersistence::File(Some(folder));
-        config
-    };
-    fn run(scheduler: impl Scheduler + 'static, config: Config, model: fn()) {
-        Runner::new(scheduler, config).run(model);
-    }
-    if let Some(file) = std::env::var_os("FIRSTTOUCH_SHUTTLE_REPLAY") {
-        let schedule = ReplayScheduler::new_from_file(file).expect("a schedule can be read");
-        return run(schedule, config(), model);
-    }
-    let iterations = std::env::var("FIRSTTOUCH_SHUTTLE_ITERATIONS").ok();
-    let iterations = iterations.map_or(ITERATIONS, |iterations| {
-        iterations.parse().expect("the number of iterations is a number")
-    });
-    run(RandomScheduler::new(iterations.div_ceil(2)), config(), model);
-    run(PctScheduler::new(PREEMPTIONS, iterations / 2), config(), model);
+    schedules::check(model, 120, env!("CARGO_TARGET_TMPDIR"));
 }
-
-/// Every CPU number that a thread of a test may see is on the first node, so that replays agree.
-static TOPOLOGIES: LazyLock<[Arc<Topology>; 2]> = LazyLock::new(|| {
-    ["node:1 core:1024 pu:1", "node:2 core:1024 pu:1"]
-        .map(|machine| Arc::new(Topology::synthetic(machine).expect("it is in the grammar")))
-});
 
 /// Returns a builder of a pool with so many helpers on each of one or two nodes, whose threads look on for a while or not at all.
 fn builder(nodes: usize, helpers_per_node: usize) -> PoolBuilder {
     let spin = if thread_rng().gen_range(0..2) == 0 { Duration::ZERO } else { Duration::MAX };
     Pool::builder()
-        .topology(Arc::clone(&TOPOLOGIES[nodes - 1]))
+        .topology(schedules::topology(nodes))
         .helpers_per_node(helpers_per_node.try_into().expect("a test asks for helpers"))
         .pin(Pin::None)
         .spin(spin)

@@ -8,8 +8,9 @@ use cargo_metadata::{DependencyKind, PackageId};
 use super::project::Project;
 use super::step::{Finding, passed};
 
-/// Each library crate, and those of the library that it may use.
-const MAY_USE: [(&str, &[&str]); 5] = [
+/// Each crate under `crates/`, and those of them that it may be built from.
+const MAY_USE: [(&str, &[&str]); 6] = [
+    ("firsttouch-testing", &["firsttouch-topology"]),
     ("firsttouch-topology", &[]),
     ("firsttouch-memory", &["firsttouch-topology"]),
     ("firsttouch-pool", &["firsttouch-topology"]),

@@ -4,20 +4,17 @@
 #![allow(dead_code)]
 
 use std::fs;
-use std::io::{self, Write};
 
 use firsttouch_memory::{MemoryError, PageSize, Region};
+pub(crate) use firsttouch_testing::skipped;
 use firsttouch_topology::NodeSet;
 
-/// Says on the real stderr, past the test harness, that something was not checked.
-pub(crate) fn skipped(what: &str, why: &dyn std::fmt::Display) {
-    // A lost message is no reason for a test to fail.
-    let _ = writeln!(io::stderr(), "not checked: {what}: {why}");
-}
-
 /// Returns the value, or says that the environment refuses the call and returns `None`.
-pub(crate) fn unless_refused<T>(what: &str, result: Result<T, MemoryError>) -> Option<T> {
-    match result {
+pub(crate) fn unless_refused<T, E>(what: &str, result: Result<T, E>) -> Option<T>
+where
+    MemoryError: From<E>,
+{
+    match result.map_err(MemoryError::from) {
         Ok(value) => Some(value),
         Err(error) if error.is_refused() => {
             skipped(what, &error);
