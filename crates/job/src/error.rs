@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use firsttouch_memory::{HugePageSize, MemoryError};
+use firsttouch_memory::{HugePageSize, MemoryError, Migrated};
 use firsttouch_topology::{NodeId, NodeSet};
 
 use crate::{PlanError, Stopped};
@@ -173,8 +173,8 @@ pub enum JobError {
     /// A bound node has no room for all pages that were to move there; the rest of the job was not begun.
     #[error(
         "node {node} has no room: {there} bytes lie there, and {left} bytes that were to move \
-         there stay where they were; {moved} bytes had moved on all nodes; ask for less there, \
-         free some, or use Binding::Preferred, which leaves what does not fit"
+         there stay where they were; {} base pages had moved on all nodes; ask for less there, \
+         free some, or use Binding::Preferred, which leaves what does not fit", .pages.moved
     )]
     NodeFull {
         /// The node.
@@ -183,16 +183,23 @@ pub enum JobError {
         there: u64,
         /// Bytes that were tried and did not fit.
         left: u64,
-        /// Bytes that moved, to whichever node, before the job stopped.
-        moved: u64,
+        /// What became of the region's pages, whichever node they were to go to: each is counted once.
+        pages: Box<Migrated>,
     },
     /// The kernel does not move pages, or none to this node; the rest of the job was not begun.
-    #[error("pages cannot be moved to node {node}; {moved} bytes had moved on all nodes")]
+    #[error(
+        "pages cannot be moved to node {node}; of {} base pages {} had moved, {} are on their node \
+         already and {} were not tried",
+        .pages.total(), .pages.moved, .pages.already, .pages.not_tried
+    )]
     Migrate {
         /// The node.
         node: NodeId,
-        /// Bytes that moved, to whichever node, before the job stopped; without those of the failed batch of 64 MiB itself.
-        moved: u64,
+        /// What became of the region's pages, whichever node they were to go to: each is counted once.
+        ///
+        /// Those of the call that failed are [`failed`](Migrated::failed), and those that no call
+        /// came to are [`not_tried`](Migrated::not_tried).
+        pages: Box<Migrated>,
         /// The kernel's answer.
         #[source]
         source: Box<MemoryError>,

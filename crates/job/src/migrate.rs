@@ -10,7 +10,7 @@ use std::num::NonZeroUsize;
 use std::sync::PoisonError;
 use std::time::Instant;
 
-use firsttouch_memory::{MemoryError, Migrated, Region};
+use firsttouch_memory::{MemoryError, Migrated, PageSize, Region};
 use firsttouch_pool::Pool;
 use firsttouch_topology::NodeId;
 
@@ -166,7 +166,7 @@ impl<'r> PageMigration<'r> {
     /// - [`JobError::Migrate`] where the kernel moves no pages, or none to a node.
     ///
     /// Policies stay then, but where one is refused, and so do pages where they
-    /// are by then: all hold what they held. The errors say how much had moved.
+    /// are by then: all hold what they held. The errors count every page.
     pub fn run(self, pool: &Pool) -> Result<MigrationReport, JobError> {
         let Self { region, placement, binding, job, read_back } = self;
         let (len, page_bytes, page_size) = (region.len(), region.page_bytes(), region.page_size());
@@ -212,18 +212,24 @@ impl<'r> PageMigration<'r> {
         let mut total = total.into_inner().unwrap_or_else(PoisonError::into_inner);
         let mut pages = Migrated::default();
         total.values().for_each(|came| pages.merge(came));
-        let base = firsttouch_memory::Residency::default().page_bytes() as u64;
-        let moved = pages.moved * base;
+        let base = firsttouch_memory::Residency::default().page_bytes();
+        let step = if let PageSize::Huge(_) = page_size { page_bytes } else { base };
+        let all = (len.next_multiple_of(step) / base) as u64;
+        // Chunks that no thread began, or that an error ended.
+        pages.not_tried += all - pages.total();
+        let base = base as u64;
         let ran = ran.map_err(|stopped| match stopped {
             RunError::Job(error) => error,
             RunError::Chunk(failed) => match failed.error {
                 Failure::NodeFull(node) => {
                     let came = total.remove(&node).unwrap_or_default();
                     let left = came.no_room * base;
-                    JobError::NodeFull { node, there: came.there() * base, left, moved }
+                    let (there, pages) = (came.there() * base, Box::new(pages.clone()));
+                    JobError::NodeFull { node, there, left, pages }
                 }
                 Failure::Call(node, source) => {
-                    JobError::Migrate { node, moved, source: Box::new(source) }
+                    let (pages, source) = (Box::new(pages.clone()), Box::new(source));
+                    JobError::Migrate { node, pages, source }
                 }
             },
         })?;

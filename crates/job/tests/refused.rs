@@ -1,7 +1,6 @@
 //! Operations on memory where single calls are refused, as container engines do.
 
 use std::error::Error;
-use std::io::{self, Write as _};
 use std::thread;
 
 use firsttouch_job::{
@@ -9,50 +8,19 @@ use firsttouch_job::{
 };
 use firsttouch_memory::Region;
 use firsttouch_pool::Pool;
+use firsttouch_testing::{Call, refuse, skipped};
 
 type Result = std::result::Result<(), Box<dyn Error + Send + Sync>>;
 
-/// Has the kernel answer some calls of the calling thread, and of those it makes, with an errno from now on.
-fn refuse(calls: &[libc::c_long], errno: i32) -> io::Result<()> {
-    let statement =
-        |code: u32, value: u32| libc::sock_filter { code: code as u16, jt: 0, jf: 0, k: value };
-    // The call's number is the first word of what a filter sees.
-    let mut program = vec![statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0)];
-    for (index, &call) in calls.iter().enumerate() {
-        // On a match, over the comparisons that are left and the permission.
-        let mut compare = statement(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, call as u32);
-        compare.jt = (calls.len() - index) as u8;
-        program.push(compare);
-    }
-    program.push(statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW));
-    program.push(statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ERRNO | errno as u32));
-    let filter = libc::sock_fprog { len: program.len() as u16, filter: program.as_mut_ptr() };
-    // SAFETY: the command sets a flag of the thread.
-    let answer = unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
-    if answer != 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: the kernel copies the filter, which lives until the call returns.
-    let answer = unsafe {
-        libc::prctl(
-            libc::PR_SET_SECCOMP,
-            libc::SECCOMP_MODE_FILTER as libc::c_ulong,
-            &raw const filter,
-        )
-    };
-    if answer == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
-}
-
 /// Runs a check on a thread, and a pool of its own, whose calls are refused.
-fn where_refused(calls: &'static [libc::c_long], check: impl Fn(&Pool) -> Result + Send + Copy) {
+fn where_refused(calls: &[Call], check: impl Fn(&Pool) -> Result + Send + Copy) {
     for errno in [libc::EPERM, libc::ENOSYS] {
         let checked = thread::scope(|scope| {
             // A filter is its thread's, and goes with it.
             let thread = scope.spawn(move || match refuse(calls, errno) {
                 Ok(()) => check(&Pool::new()?),
                 Err(error) => {
-                    // A lost message is no reason for a test to fail.
-                    let _ = writeln!(io::stderr(), "not checked: refused calls: {error}");
+                    skipped("refused calls", &error);
                     Ok(())
                 }
             });
@@ -70,7 +38,7 @@ fn full(len: usize) -> Region {
 
 #[test]
 fn pinning_without_locks_is_an_error_that_touches_nothing() {
-    where_refused(&[libc::SYS_mlock2], |pool| {
+    where_refused(&[Call::any(libc::SYS_mlock2)], |pool| {
         let mut region = Region::builder(4 << 20).build()?;
         let error = PagePin::new(&mut region).run(pool).expect_err("mlock2 is refused");
         assert!(matches!(error, JobError::Lock(_)) && error.is_refused(), "{error}");
@@ -81,21 +49,46 @@ fn pinning_without_locks_is_an_error_that_touches_nothing() {
 
 #[test]
 fn migration_without_moves_is_an_error_and_contents_stay() {
-    where_refused(&[libc::SYS_move_pages], |pool| {
+    where_refused(&[Call::any(libc::SYS_move_pages)], |pool| {
         let mut region = full(4 << 20);
         let placement = Placement::Interleaved { block: 64 << 10 };
         let migration = PageMigration::new(&mut region).placement(placement);
         let error = migration.run(pool).expect_err("move_pages is refused");
-        assert!(matches!(error, JobError::Migrate { moved: 0, .. }), "{error}");
         assert!(error.is_refused());
+        let JobError::Migrate { pages, .. } = error else { panic!("{error}") };
+        assert_eq!((pages.total(), pages.unsettled()), ((4 << 20) / 4096, (4 << 20) / 4096));
+        assert!(pages.failed > 0, "{pages:?}");
         assert!(region.as_slice().iter().all(|&byte| byte == 1));
+        Ok(())
+    });
+}
+
+/// The last call of a migration by one thread is refused, as it has fewer addresses than the others.
+#[test]
+fn every_page_is_counted_once_where_a_call_is_refused_midway() {
+    const REST: usize = 100;
+    const CALLS: &[Call] = &[Call::with(libc::SYS_move_pages, 1, REST as u32)];
+    where_refused(CALLS, |pool| {
+        if pool.topology().allowed().nodes().len() != 1 {
+            return Ok(());
+        }
+        let page = Region::builder(1).build()?.page_bytes();
+        let mut region = Region::builder((3 * (16 << 10) + REST) * page).build()?;
+        region.as_mut_slice()[..5 * page].fill(1);
+        let (len, all) = (region.len(), (region.len() / page) as u64);
+        let migration = PageMigration::new(&mut region).min_chunk(len);
+        let error = migration.run(pool).expect_err("the last call is refused");
+        assert!(error.is_refused());
+        let JobError::Migrate { pages, .. } = error else { panic!("{error}") };
+        assert_eq!((pages.already, pages.failed, pages.not_tried), (5, REST as u64, 0));
+        assert_eq!((pages.absent, pages.total()), (all - 5 - REST as u64, all));
         Ok(())
     });
 }
 
 #[test]
 fn locality_without_answers_is_an_error() {
-    where_refused(&[libc::SYS_move_pages], |pool| {
+    where_refused(&[Call::any(libc::SYS_move_pages)], |pool| {
         let error = Locality::of(pool, &[1_u8; 5000]).expect_err("move_pages is refused");
         assert!(matches!(error, JobError::Locate(_)) && error.is_refused(), "{error}");
         Ok(())
@@ -104,8 +97,12 @@ fn locality_without_answers_is_an_error() {
 
 #[test]
 fn replicas_without_numa_calls_are_copies_all_the_same() {
-    const CALLS: &[libc::c_long] =
-        &[libc::SYS_mbind, libc::SYS_get_mempolicy, libc::SYS_set_mempolicy, libc::SYS_move_pages];
+    const CALLS: &[Call] = &[
+        Call::any(libc::SYS_mbind),
+        Call::any(libc::SYS_get_mempolicy),
+        Call::any(libc::SYS_set_mempolicy),
+        Call::any(libc::SYS_move_pages),
+    ];
     where_refused(CALLS, |pool| {
         let source = vec![7_u16; 1 << 20];
         let replicas = Replicate::new(&source).run(pool)?;
@@ -117,13 +114,13 @@ fn replicas_without_numa_calls_are_copies_all_the_same() {
 
 #[test]
 fn release_without_numa_calls_or_advice_still_unmaps() {
-    where_refused(&[libc::SYS_move_pages], |pool| {
+    where_refused(&[Call::any(libc::SYS_move_pages)], |pool| {
         assert_eq!(PageRelease::new(full(20 << 20)).run(pool).kept, 0);
         Ok(())
     });
     let region = || std::sync::Mutex::new(Some(full(20 << 20)));
     let (first, second) = (region(), region());
-    where_refused(&[libc::SYS_madvise], |pool| {
+    where_refused(&[Call::any(libc::SYS_madvise)], |pool| {
         let taken = [&first, &second].into_iter().find_map(|region| region.lock().ok()?.take());
         let region = taken.ok_or("one for each errno")?;
         assert_eq!(PageRelease::new(region).run(pool).kept, 20 << 20);

@@ -56,7 +56,7 @@ pub use bytemuck::Pod;
 pub use error::MemoryError;
 pub use file_view::FileView;
 pub use lock::LockLimit;
-pub use migrate::Migrated;
+pub use migrate::{MigrateError, Migrated};
 pub use page_size::{HugePageSize, PageSize};
 pub use parts::{Part, Parts};
 pub use policy::Policy;

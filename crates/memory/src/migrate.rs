@@ -26,7 +26,9 @@ const NOT_TRIED: c_int = c_int::MIN;
 
 /// What became of pages that were to move to a node, in base pages.
 ///
-/// Each page is counted once, by where the kernel says that it is afterwards.
+/// Each page is counted once, by where the kernel says that it is afterwards:
+/// in `moved` to `fixed` where calls succeed, and in all of the fields where
+/// one fails ([`MigrateError`]).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Migrated {
@@ -42,6 +44,43 @@ pub struct Migrated {
     pub no_room: u64,
     /// Pages that stay where they were for another reason: a child process shares them, or the kernel cannot move their kind.
     pub fixed: u64,
+    /// Pages that were handed to a call which failed as a whole; they stay where they were.
+    pub failed: u64,
+    /// Pages that nobody tried to move, as a call failed before their turn came.
+    pub not_tried: u64,
+}
+
+/// Why pages do not move, and what had become of all that were to move by then.
+#[derive(Debug, thiserror::Error)]
+#[error("{} of {} base pages were not moved as a call failed", .pages.unsettled(), .pages.total())]
+#[non_exhaustive]
+pub struct MigrateError {
+    /// What became of the pages; those of the call that failed are [`failed`](Migrated::failed).
+    pub pages: Box<Migrated>,
+    /// The kernel's answer.
+    #[source]
+    pub source: MemoryError,
+}
+
+impl MigrateError {
+    /// Makes an error of what became of the pages and why no more did.
+    #[must_use]
+    pub fn new(pages: Migrated, source: MemoryError) -> Self {
+        Self { pages: Box::new(pages), source }
+    }
+
+    /// Returns whether the environment refuses the call; see [`MemoryError::is_refused`].
+    #[must_use]
+    pub fn is_refused(&self) -> bool {
+        self.source.is_refused()
+    }
+}
+
+impl From<MigrateError> for MemoryError {
+    /// Keeps the kernel's answer alone.
+    fn from(error: MigrateError) -> Self {
+        error.source
+    }
 }
 
 impl Migrated {
@@ -53,6 +92,14 @@ impl Migrated {
         self.busy += other.busy;
         self.no_room += other.no_room;
         self.fixed += other.fixed;
+        self.failed += other.failed;
+        self.not_tried += other.not_tried;
+    }
+
+    /// Returns all pages that were to move.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.there() + self.elsewhere() + self.absent + self.unsettled()
     }
 
     /// Returns the pages that are on the node now.
@@ -65,6 +112,12 @@ impl Migrated {
     #[must_use]
     pub fn elsewhere(&self) -> u64 {
         self.busy + self.no_room + self.fixed
+    }
+
+    /// Returns the pages of which nothing is known, as a call failed.
+    #[must_use]
+    pub fn unsettled(&self) -> u64 {
+        self.failed + self.not_tried
     }
 }
 
@@ -80,9 +133,11 @@ impl Region {
     ///
     /// # Errors
     ///
-    /// - [`MemoryError::Refused`] where `move_pages` is not to be had, or the
-    ///   process may have no memory on the node.
-    /// - [`MemoryError::Call`] where there is no such node, or it has no memory.
+    /// The error counts all pages too, and has as its source
+    ///
+    /// - [`MemoryError::Refused`] where `move_pages` is not to be had;
+    /// - [`MemoryError::Call`] where there is no such node, or it has no
+    ///   memory, or the process may have none there.
     ///
     /// A node without room is no error: see [`Migrated::no_room`].
     ///
@@ -102,11 +157,11 @@ impl Region {
     ///     Ok(pages) => assert_eq!(pages.there() + pages.elsewhere(), pages.absent),
     ///     // Some containers refuse the call.
     ///     Err(error) if error.is_refused() => {}
-    ///     Err(error) => return Err(error),
+    ///     Err(error) => return Err(error.into()),
     /// }
     /// # Ok::<(), firsttouch_memory::MemoryError>(())
     /// ```
-    pub fn migrate(&mut self, range: Range<usize>, node: NodeId) -> Result<Migrated, MemoryError> {
+    pub fn migrate(&mut self, range: Range<usize>, node: NodeId) -> Result<Migrated, MigrateError> {
         to_node(self.extent(), [range], node)
     }
 }
@@ -116,7 +171,7 @@ pub(crate) fn to_node(
     extent: &Extent,
     ranges: impl IntoIterator<Item = Range<usize>>,
     node: NodeId,
-) -> Result<Migrated, MemoryError> {
+) -> Result<Migrated, MigrateError> {
     let base = sys::page_bytes();
     // Of a transparent huge page every base page is asked about, as the kernel
     // may have base pages instead.
@@ -128,6 +183,7 @@ pub(crate) fn to_node(
         has_units: extent.page_size == PageSize::Transparent,
         pages: Vec::new(),
         migrated: Migrated::default(),
+        failure: None,
     };
     for range in ranges {
         extent.check(&range);
@@ -135,14 +191,18 @@ pub(crate) fn to_node(
             batch.pages.push(extent.at(offset).as_ptr());
             // Whole huge pages, so that the second half of one is not found there already.
             if batch.pages.len() >= AT_ONCE && (offset + step) % batch.unit == 0 {
-                batch.run()?;
+                batch.run();
             }
         }
     }
     // Also where nothing is left to move, so that a refusal does not depend on what is there.
-    batch.run()?;
-    tracing::trace!(%node, migrated = ?batch.migrated, "moved pages");
-    Ok(batch.migrated)
+    batch.run();
+    let Batch { migrated, failure, .. } = batch;
+    tracing::trace!(%node, ?migrated, "moved pages");
+    match failure {
+        None => Ok(migrated),
+        Some(source) => Err(MigrateError::new(migrated, source)),
+    }
 }
 
 /// Pages to move by one call, as far as that goes.
@@ -155,6 +215,8 @@ struct Batch {
     has_units: bool,
     pages: Vec<*mut u8>,
     migrated: Migrated,
+    /// Why no page is tried any more.
+    failure: Option<MemoryError>,
 }
 
 /// What one try came to.
@@ -167,9 +229,16 @@ enum Tried {
 }
 
 impl Batch {
-    /// Moves the pages, counts what came of each, and empties the batch.
-    fn run(&mut self) -> Result<(), MemoryError> {
-        self.try_to_move().map_err(|source| match source.raw_os_error() {
+    /// Moves the pages unless a call has failed, counts what came of each, and empties the batch.
+    fn run(&mut self) {
+        let mut left = std::mem::take(&mut self.pages);
+        if self.failure.is_some() {
+            self.migrated.not_tried += left.len() as u64 * self.weight;
+            return;
+        }
+        let Err(source) = self.try_to_move(&mut left) else { return };
+        self.migrated.failed += left.len() as u64 * self.weight;
+        self.failure = Some(match source.raw_os_error() {
             Some(libc::EACCES) => MemoryError::Call {
                 call: "move_pages",
                 range: None,
@@ -177,12 +246,12 @@ impl Batch {
                 source,
             },
             _ => MemoryError::from_call("move_pages", None, source),
-        })
+        });
     }
 
-    fn try_to_move(&mut self) -> io::Result<()> {
-        let mut left = std::mem::take(&mut self.pages);
-        self.migrated.already += self.drop_settled(&mut left, None)?;
+    /// Moves pages; where it fails, those are left that are not counted yet.
+    fn try_to_move(&mut self, left: &mut Vec<*mut u8>) -> io::Result<()> {
+        self.migrated.already += self.drop_settled(left, None)?;
         if self.has_units && !left.is_empty() {
             // The first page of a huge page takes all of it along.
             let unit = self.unit;
@@ -194,14 +263,14 @@ impl Batch {
             let heads: Vec<_> = heads.collect();
             // A full node shows again where what is left is tried.
             let _ = self.try_once(&heads, &mut Vec::new())?;
-            self.migrated.moved += self.drop_settled(&mut left, None)?;
+            self.migrated.moved += self.drop_settled(left, None)?;
         }
         let mut tries = 0;
         while !left.is_empty() {
             let mut status = Vec::new();
-            let tried = self.try_once(&left, &mut status)?;
+            let tried = self.try_once(left, &mut status)?;
             let before = left.len();
-            self.migrated.moved += self.drop_settled(&mut left, Some(&mut status))?;
+            self.migrated.moved += self.drop_settled(left, Some(&mut status))?;
             let stay = left.len() as u64 * self.weight;
             if stay == 0 {
                 break;
@@ -223,7 +292,7 @@ impl Batch {
             // What the kernel did not come to goes first.
             let mut order: Vec<_> = left.iter().copied().zip(status).collect();
             order.sort_by_key(|(_, status)| *status != NOT_TRIED);
-            left = order.into_iter().map(|(page, _)| page).collect();
+            *left = order.into_iter().map(|(page, _)| page).collect();
             thread::sleep(FIRST_WAIT * 2_u32.pow(tries));
             tries += 1;
         }
@@ -335,12 +404,30 @@ mod tests {
 
     #[test]
     fn counts_merge_field_by_field() {
-        let one = Migrated { moved: 1, already: 2, absent: 3, busy: 4, no_room: 5, fixed: 6 };
+        let one = Migrated {
+            moved: 1,
+            already: 2,
+            absent: 3,
+            busy: 4,
+            no_room: 5,
+            fixed: 6,
+            failed: 7,
+            not_tried: 8,
+        };
         let mut two = one.clone();
         two.merge(&one);
-        let expected =
-            Migrated { moved: 2, already: 4, absent: 6, busy: 8, no_room: 10, fixed: 12 };
+        let expected = Migrated {
+            moved: 2,
+            already: 4,
+            absent: 6,
+            busy: 8,
+            no_room: 10,
+            fixed: 12,
+            failed: 14,
+            not_tried: 16,
+        };
         assert_eq!(two, expected);
-        assert_eq!((two.there(), two.elsewhere()), (6, 30));
+        assert_eq!((two.there(), two.elsewhere(), two.unsettled()), (6, 30, 30));
+        assert_eq!(two.total(), 2 * 36);
     }
 }

@@ -9,7 +9,9 @@ use firsttouch_topology::NodeId;
 
 use crate::mapping::Extent;
 use crate::region::assert_element;
-use crate::{MemoryError, Migrated, Provider, Residency, collapse, migrate, populate, residency};
+use crate::{
+    MemoryError, MigrateError, Migrated, Provider, Residency, collapse, migrate, populate, residency,
+};
 
 /// A handle, borrowed exclusively from a region, from which disjoint parts are taken.
 ///
@@ -145,7 +147,7 @@ impl<'a> Parts<'a> {
         &self,
         ranges: impl IntoIterator<Item = Range<usize>>,
         node: NodeId,
-    ) -> Result<Migrated, MemoryError> {
+    ) -> Result<Migrated, MigrateError> {
         migrate::to_node(&self.extent, ranges, node)
     }
 

@@ -157,7 +157,9 @@ fn a_node_that_is_not_there_is_an_error_and_moves_nothing() -> Result<(), Memory
     let before = region.residency(0..1 << 20);
     let Some(before) = unless_refused("where pages lie", before) else { return Ok(()) };
     let error = region.migrate(0..1 << 20, NodeId::new(900)).expect_err("there is no such node");
-    assert!(matches!(error, MemoryError::Call { call: "move_pages", .. }), "{error}");
+    assert!(matches!(error.source, MemoryError::Call { call: "move_pages", .. }), "{error}");
+    let all = ((1 << 20) / base_page()) as u64;
+    assert_eq!((error.pages.failed, error.pages.total()), (all, all));
     assert_eq!(region.residency(0..1 << 20)?, before);
     Ok(())
 }

@@ -2,42 +2,19 @@
 
 mod common;
 
-use std::io;
 use std::thread;
 
-use common::skipped;
+use common::base_page;
 use firsttouch_memory::{AddressRange, MemoryError, Policy, Region, ThreadPolicy};
+use firsttouch_testing::{Call, refuse, skipped};
 use firsttouch_topology::NodeId;
 
-const NUMA_CALLS: [libc::c_long; 4] =
-    [libc::SYS_mbind, libc::SYS_get_mempolicy, libc::SYS_set_mempolicy, libc::SYS_move_pages];
-
-/// Has the kernel answer some calls of the calling thread with an errno from now on.
-fn refuse(calls: &[libc::c_long], errno: i32) -> io::Result<()> {
-    let statement =
-        |code: u32, value: u32| libc::sock_filter { code: code as u16, jt: 0, jf: 0, k: value };
-    // The call's number is the first word of what a filter sees.
-    let mut program = vec![statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0)];
-    for (index, &call) in calls.iter().enumerate() {
-        // On a match, over the comparisons that are left and the permission.
-        let mut compare = statement(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, call as u32);
-        compare.jt = (calls.len() - index) as u8;
-        program.push(compare);
-    }
-    program.push(statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW));
-    program.push(statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ERRNO | errno as u32));
-    let filter = libc::sock_fprog { len: program.len() as u16, filter: program.as_mut_ptr() };
-    rustix::thread::set_no_new_privs(true)?;
-    // SAFETY: the kernel copies the filter, which lives until the call returns.
-    let answer = unsafe {
-        libc::prctl(
-            libc::PR_SET_SECCOMP,
-            libc::SECCOMP_MODE_FILTER as libc::c_ulong,
-            &raw const filter,
-        )
-    };
-    if answer == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
-}
+const NUMA_CALLS: [Call; 4] = [
+    Call::any(libc::SYS_mbind),
+    Call::any(libc::SYS_get_mempolicy),
+    Call::any(libc::SYS_set_mempolicy),
+    Call::any(libc::SYS_move_pages),
+];
 
 fn regions_work_without_numa_calls(errno: i32) -> Result<(), MemoryError> {
     if let Err(error) = refuse(&NUMA_CALLS, errno) {
@@ -81,8 +58,8 @@ fn refused_calls_are_told_and_regions_still_work() -> Result<(), MemoryError> {
 }
 
 fn memory_is_neither_locked_nor_moved(errno: i32) -> Result<(), MemoryError> {
-    if let Err(error) = refuse(&[libc::SYS_mlock2, libc::SYS_munlock, libc::SYS_move_pages], errno)
-    {
+    let calls = [libc::SYS_mlock2, libc::SYS_munlock, libc::SYS_move_pages].map(Call::any);
+    if let Err(error) = refuse(&calls, errno) {
         skipped("refused locks and moves", &error);
         return Ok(());
     }
@@ -93,8 +70,8 @@ fn memory_is_neither_locked_nor_moved(errno: i32) -> Result<(), MemoryError> {
     for (call, answer) in [
         ("mlock2", region.lock()),
         ("munlock", region.unlock()),
-        ("move_pages", region.migrate(0..len, NodeId::new(0)).map(drop)),
-        ("move_pages", region.migrate(0..0, NodeId::new(0)).map(drop)),
+        ("move_pages", region.migrate(0..len, NodeId::new(0)).map(drop).map_err(MemoryError::from)),
+        ("move_pages", region.migrate(0..0, NodeId::new(0)).map(drop).map_err(MemoryError::from)),
         ("move_pages", asked),
         ("move_pages", AddressRange::of::<u8>(&[]).node_runs(every).map(drop)),
     ] {
@@ -116,6 +93,50 @@ fn refused_locks_and_moves_are_told() -> Result<(), MemoryError> {
     Ok(())
 }
 
+/// Calls of fewer addresses than one call may have are refused: the last of many.
+fn pages_after_a_refused_call_are_counted(errno: i32) -> Result<(), MemoryError> {
+    const REST: usize = 100;
+    let mut region = Region::builder((2 * (16 << 10) + REST) * base_page()).build()?;
+    let (len, page) = (region.len(), region.page_bytes());
+    region.as_mut_slice()[..4 * page].fill(1);
+    let node = region.residency(0..len).ok().and_then(|pages| pages.nodes().next());
+    let Some((node, 4)) = node else {
+        skipped("moves that fail midway", &"the pages are on several nodes, or nobody tells");
+        return Ok(());
+    };
+    if let Err(error) = refuse(&[Call::with(libc::SYS_move_pages, 1, REST as u32)], errno) {
+        skipped("moves that fail midway", &error);
+        return Ok(());
+    }
+    let all = (len / page) as u64;
+    let failed = region.migrate(0..len, node).expect_err("the last call is refused");
+    let pages = failed.pages.as_ref();
+    assert_eq!((pages.already, pages.failed, pages.not_tried), (4, REST as u64, 0));
+    assert_eq!((pages.absent, pages.total()), (all - 4 - REST as u64, all));
+    // Now the first call of several is refused, and the others are not made.
+    let ranges = [0..REST * page, REST * page..len];
+    let first = region.parts().migrate(ranges[..1].iter().cloned(), node).expect_err("refused");
+    assert_eq!((first.pages.failed, first.pages.total()), (REST as u64, REST as u64));
+    if let Err(error) = refuse(&[Call::with(libc::SYS_move_pages, 1, 16 << 10)], errno) {
+        skipped("moves that fail at once", &error);
+        return Ok(());
+    }
+    let failed = region.parts().migrate(ranges, node).expect_err("every call is refused");
+    let pages = failed.pages.as_ref();
+    assert_eq!((pages.failed, pages.not_tried), (16 << 10, all - (16 << 10)));
+    assert_eq!(pages.total(), all);
+    Ok(())
+}
+
+#[test]
+fn every_page_is_counted_once_where_a_call_is_refused_midway() -> Result<(), MemoryError> {
+    for errno in [libc::EPERM, libc::ENOSYS, libc::EACCES] {
+        let checked = thread::spawn(move || pages_after_a_refused_call_are_counted(errno));
+        checked.join().expect("the thread's assertions hold")?;
+    }
+    Ok(())
+}
+
 /// Returns whether the kernel uses transparent huge pages where nothing advises it to.
 fn huge_pages_come_unasked() -> bool {
     let folder = std::path::Path::new("/sys/kernel/mm/transparent_hugepage");
@@ -127,7 +148,7 @@ fn huge_pages_come_unasked() -> bool {
 }
 
 fn base_pages_where_advice_is_refused(errno: i32) -> Result<(), MemoryError> {
-    if let Err(error) = refuse(&[libc::SYS_madvise], errno) {
+    if let Err(error) = refuse(&[Call::any(libc::SYS_madvise)], errno) {
         skipped("refused advice", &error);
         return Ok(());
     }

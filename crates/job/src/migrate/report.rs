@@ -14,7 +14,7 @@ pub struct MigrationReport {
     pub bytes: usize,
     /// The region's page size, as granted.
     pub page_size: PageSize,
-    /// What came of the pages of all nodes' parts together, in base pages.
+    /// What came of the region's pages, in base pages: each is counted once.
     pub pages: Migrated,
     /// Chunks run.
     pub chunks: usize,

@@ -89,13 +89,39 @@ fn a_node_that_the_kernel_does_not_know_is_an_error_that_names_it() -> Result {
             .max_threads(NonZeroUsize::MIN)
             .max_threads_per_node(NonZeroUsize::MIN);
         match migration.run(&pool).expect_err("there is no such node here") {
-            JobError::Migrate { node, moved: 0, source } => {
+            JobError::Migrate { node, pages, source } => {
                 assert!(binding == Binding::Preferred && node == NodeId::new(1), "{source}");
+                assert_eq!((pages.failed, pages.total()), ((6 << 20) / 4096, (6 << 20) / 4096));
             }
             JobError::Policy { .. } => assert_eq!(binding, Binding::Bind),
             error => return Err(error.into()),
         }
         assert!(region.as_slice().iter().all(|&byte| byte == 1));
+    }
+    Ok(())
+}
+
+#[test]
+fn every_page_is_counted_once_where_one_of_two_nodes_takes_none() -> Result {
+    let live = Topology::discover().map_or(0, |topology| topology.nodes().len());
+    if live != 1 {
+        return Ok(());
+    }
+    let topology = Topology::synthetic("node:2 core:1 pu:1")?;
+    let pool = Pool::builder().topology(Arc::new(topology)).build()?;
+    for threads in [1, 2] {
+        let threads = NonZeroUsize::new(threads).ok_or("not zero")?;
+        let mut region = region((32 << 20) + 5, PageSize::Base);
+        region.as_mut_slice()[..24 << 20].fill(1);
+        let migration = PageMigration::new(&mut region).max_threads(threads).min_chunk(1);
+        let pages = match migration.run(&pool).expect_err("there is no node 1 here") {
+            JobError::Migrate { pages, .. } => pages,
+            error => return Err(error.into()),
+        };
+        let all: u64 = (32 << 20) / 4096 + 1;
+        assert_eq!(pages.total(), all, "{pages:?}");
+        assert!(pages.failed > 0 && pages.moved == 0 && pages.elsewhere() == 0, "{pages:?}");
+        assert!(pages.already <= all.div_ceil(2), "more than node 0's part: {pages:?}");
     }
     Ok(())
 }

@@ -253,10 +253,12 @@ fn bound(machine: &Machine) -> anyhow::Result<()> {
         .placement(Placement::Nodes(only(full)))
         .binding(Binding::Bind);
     let (told_there, told_moved) = match migration.run(&pool) {
-        Err(JobError::NodeFull { node, there, left, moved })
+        Err(JobError::NodeFull { node, there, left, pages })
             if number(node) == full && left > 0 =>
         {
-            (there, moved)
+            let all = (region.len() / PAGE) as u64;
+            ensure!(pages.total() == all, "of {all} pages it counts {pages:?}");
+            (there, pages.moved * PAGE as u64)
         }
         other => bail!("node {full} is full, and there came {other:?}"),
     };
