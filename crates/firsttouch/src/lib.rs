@@ -195,16 +195,17 @@ pub use firsttouch_topology as topology;
 
 pub use firsttouch_job::{
     Binding, CancelToken, Chunk, ChunkError, CollapseReport, CpuShare, InitPages, InitReport, Job,
-    JobError, JobHandle, JobLimits, JobReport, Locality, Locate, Location, Loop, MigrationReport,
-    NodeMigration, NodeReport, PageCollapse, PageInit, PageMigration, PagePin, PageRead,
-    PageRelease, Piece, PinReport, PinnedPages, Placement, Plan, PlanError, PolicyUse, Priority,
-    PriorityReport, Progress, ProgressSnapshot, ReleaseOnDrop, ReleaseReport, ReplicaPages,
-    Replicas, Replicate, ReplicationReport, RunError, Schedule, Stall, StopReason, Stopped, Stores,
-    for_each_chunk, for_each_chunk_mut, for_each_index, for_each_mut, reduce, reduce_deterministic,
+    JobError, JobHandle, JobLimits, JobReport, Locality, Locate, Location, Loop, MemoryJob,
+    MigrationReport, NodeMigration, NodeReport, PageCollapse, PageInit, PageMigration, PagePin,
+    PageRead, PageRelease, Piece, PinReport, PinnedPages, Placement, Plan, PlanError, PolicyUse,
+    Priority, PriorityReport, Progress, ProgressSnapshot, ReleaseOnDrop, ReleaseReport,
+    ReplicaPages, Replicas, Replicate, ReplicationReport, RunError, Schedule, Stall, StopReason,
+    Stopped, Stores, for_each_chunk, for_each_chunk_mut, for_each_index, for_each_mut, reduce,
+    reduce_deterministic,
 };
 pub use firsttouch_memory::{
-    FileView, HugePageSize, LockLimit, MemoryError, Migrated, PageSize, Pod, Policy, Region,
-    RegionBuilder, Residency,
+    FileView, HugePageSize, LockLimit, MemoryError, MigrateError, Migrated, PageSize, Pod, Policy,
+    Region, RegionBuilder, Residency,
 };
 pub use firsttouch_pool::{
     EventCount, Helper, HelperPer, Member, NoSuchNode, Pin, Pinned, Pool, PoolBuilder, PoolError,

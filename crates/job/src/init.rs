@@ -21,12 +21,12 @@ use std::time::Instant;
 use firsttouch_memory::{Part, Pod, Region, streaming};
 use firsttouch_pool::Pool;
 
-pub use self::collapse::{CollapseReport, PageCollapse};
+pub use self::collapse::{Collapse, CollapseReport, PageCollapse};
 use self::elements::Elements;
 use self::placement::lay_out;
 pub use self::placement::{Binding, Placement};
 use self::provide::{Contents, Provide};
-pub use self::read::PageRead;
+pub use self::read::{PageRead, Read};
 pub use self::report::{InitPages, InitReport, PolicyUse};
 pub use self::stores::Stores;
 use self::stores::Writing;
@@ -34,9 +34,10 @@ use self::touch::{Failure, Own, Pieces, Touch};
 use crate::job::Job;
 use crate::job::body::{Body, NoUndo, Whole};
 use crate::job::sites::Sites;
+use crate::memory_job::{Binds, MemoryJob, Places};
 use crate::plan::Grain;
 use crate::schedule::Cut;
-use crate::{Chunk, JobError, RunError, Steal};
+use crate::{Chunk, JobError, RunError};
 
 /// The least work worth one thread, in bytes, where huge pages do not make it more.
 ///
@@ -79,6 +80,16 @@ const CHUNKS_PER_THREAD: usize = 32;
 /// so each thread has that of its chunk's node ([`PolicyUse::Thread`]). Where
 /// the last page of a file is the region's in part, it stays where it is.
 ///
+/// Where neither `max_threads` nor `max_threads_per_node` is set, each node has
+/// as many threads as make a difference. These are all of a node's helpers
+/// where it has up to some 20 of them, 31 of 32, 58 of 64 and 129 of 256: the
+/// fewest with which it takes no more than 2 % longer than with all, on a
+/// machine whose memory keeps up with threads better than any that was
+/// published. See `docs/page-init-threads.md`.
+///
+/// The options that other jobs on memory have too, and their defaults, are
+/// those of [`MemoryJob`].
+///
 /// # Examples
 ///
 /// ```
@@ -97,85 +108,37 @@ const CHUNKS_PER_THREAD: usize = 32;
 /// assert_eq!(region.as_slice_of::<u64>()[123_456], 123_456);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[must_use = "nothing is initialised until zero, fill or fill_with is called"]
+pub type PageInit<'r> = MemoryJob<Init<'r>>;
+
+/// The operation of a [`PageInit`].
 #[derive(Debug)]
-pub struct PageInit<'r> {
+pub struct Init<'r> {
     region: &'r mut Region,
-    placement: Placement,
-    binding: Binding,
-    /// The job over the region's bytes, with the options that it shares.
-    job: Job,
-    read_back: bool,
     stores: Stores,
+}
+
+impl Places for Init<'_> {}
+impl Binds for Init<'_> {}
+
+/// What the chunks of a region's initialisation begin at multiples of, in bytes.
+fn chunk_align(len: usize, page_bytes: usize) -> usize {
+    if len < 2 * MIN_CHUNK { page_bytes } else { MIN_CHUNK.max(page_bytes) }
 }
 
 impl<'r> PageInit<'r> {
     /// Starts to describe the initialisation of a region.
     pub fn new(region: &'r mut Region) -> Self {
-        let page_bytes = region.page_bytes();
-        let align =
-            if region.len() < 2 * MIN_CHUNK { page_bytes } else { MIN_CHUNK.max(page_bytes) };
-        let job = Job::new(0, region.len())
-            .align(align)
-            .min_chunk(MIN_CHUNK.max(page_bytes))
-            .steal(Steal::Node);
-        Self {
-            region,
-            placement: Placement::default(),
-            binding: Binding::default(),
-            job,
-            read_back: true,
-            stores: Stores::default(),
-        }
+        let (len, page_bytes) = (region.len(), region.page_bytes());
+        let mut own =
+            Self::of(Init { region, stores: Stores::default() }, len, page_bytes, MIN_CHUNK);
+        own.job = own.job.align(chunk_align(len, page_bytes));
+        own
     }
 
-    /// Sets where the pages go. Default: [`Placement::Blocked`].
-    pub fn placement(mut self, placement: Placement) -> Self {
-        self.placement = placement;
-        self
-    }
-
-    /// Sets what happens on a node without room. Default: [`Binding::Preferred`].
-    pub fn binding(mut self, binding: Binding) -> Self {
-        self.binding = binding;
-        self
-    }
-
-    /// Sets the most threads, the caller included. Default: as many as the pool has helpers.
-    ///
-    /// Where it is set, there is no limit on each node but one that is set too.
-    pub fn max_threads(mut self, n: NonZeroUsize) -> Self {
-        self.job = self.job.max_threads(n);
-        self
-    }
-
-    /// Sets the most threads on each node, the caller included. Default: as many as make a difference.
-    ///
-    /// These are all of a node's helpers where it has up to some 20 of them,
-    /// 31 of 32, 58 of 64 and 129 of 256: the fewest with which it takes no
-    /// more than 2 % longer than with all, on a machine whose memory keeps up
-    /// with threads better than any that was published. See
-    /// `docs/page-init-threads.md`.
-    pub fn max_threads_per_node(mut self, n: NonZeroUsize) -> Self {
-        self.job = self.job.max_threads_per_node(n);
-        self
-    }
-
-    /// Sets the least work worth one thread, in bytes. Default: 2 MiB, or a page of the region where that is more.
-    pub fn min_chunk(mut self, bytes: usize) -> Self {
-        self.job = self.job.min_chunk(bytes);
-        self
-    }
-
-    /// Sets whether threads take chunks of other nodes. Default: [`Steal::Node`], so that each page is cleared from nearby.
-    pub fn steal(mut self, steal: Steal) -> Self {
-        self.job = self.job.steal(steal);
-        self
-    }
-
-    /// Sets whether the report reads back where the pages lie, outside of the reported time. Default: it does.
-    pub fn read_back(mut self, read_back: bool) -> Self {
-        self.read_back = read_back;
+    /// Takes the options of another job over the same memory.
+    pub(crate) fn with_options_of(mut self, job: Job) -> Self {
+        let region = &self.operation.region;
+        self.job = job.align(chunk_align(region.len(), region.page_bytes()));
         self
     }
 
@@ -185,7 +148,7 @@ impl<'r> PageInit<'r> {
     /// with [`Stores::Auto`] and [`Stores::Provided`] pages come with zeros
     /// where that can be had, else the kernel clears them.
     pub fn stores(mut self, stores: Stores) -> Self {
-        self.stores = stores;
+        self.operation.stores = stores;
         self
     }
 
@@ -202,7 +165,7 @@ impl<'r> PageInit<'r> {
     ///   stay; what the region holds is not specified until it is initialised
     ///   again.
     pub fn zero(self, pool: &Pool) -> Result<InitReport, JobError> {
-        let bytes = Elements::new(self.region.len(), 1);
+        let bytes = Elements::new(self.operation.region.len(), 1);
         let writing = self.writing(Contents::Zeros);
         self.run(pool, bytes, writing, Contents::Zeros, |_, _| ())
     }
@@ -222,7 +185,7 @@ impl<'r> PageInit<'r> {
             return self.zero(pool);
         }
         let bytes = bytes.to_vec();
-        let elements = Elements::new(self.region.len(), size_of::<T>());
+        let elements = Elements::new(self.operation.region.len(), size_of::<T>());
         let writing = self.writing(Contents::Repeated);
         self.run(pool, elements, writing, Contents::Repeated, |_, part| {
             let element: T = bytemuck::pod_read_unaligned(&bytes);
@@ -262,7 +225,7 @@ impl<'r> PageInit<'r> {
     pub fn copy_from<T: Pod>(self, pool: &Pool, source: &[T]) -> Result<InitReport, JobError> {
         // Bytes can be read by other threads, whatever the type.
         let source: &[u8] = bytemuck::cast_slice(source);
-        let room = self.region.len();
+        let room = self.operation.region.len();
         if source.len() > room {
             return Err(JobError::SourceTooLong { bytes: source.len(), room });
         }
@@ -310,7 +273,7 @@ impl<'r> PageInit<'r> {
         pool: &Pool,
         f: impl Fn(usize, &mut [T]) + Sync,
     ) -> Result<InitReport, JobError> {
-        let elements = Elements::new(self.region.len(), size_of::<T>());
+        let elements = Elements::new(self.operation.region.len(), size_of::<T>());
         // A closure writes as it does, so that is by pieces which a cache holds.
         let writing = self.writing(Contents::Written);
         self.run(pool, elements, writing, Contents::Written, |first, part| {
@@ -332,7 +295,7 @@ impl<'r> PageInit<'r> {
 
     /// How the region is written.
     fn writing(&self, contents: Contents<'_>) -> Writing {
-        self.stores.writing(self.region.page_bytes(), contents)
+        self.operation.stores.writing(self.operation.region.page_bytes(), contents)
     }
 
     /// Initialises by pieces: has each come with its contents, or populates it and then writes to the elements it owns.
@@ -344,8 +307,8 @@ impl<'r> PageInit<'r> {
         contents: Contents<'_>,
         write: impl Fn(usize, &mut Part<'_>) + Sync,
     ) -> Result<InitReport, JobError> {
-        let (len, page_bytes) = (self.region.len(), self.region.page_bytes());
-        let page_size = self.region.page_size();
+        let (len, page_bytes) = (self.operation.region.len(), self.operation.region.page_bytes());
+        let page_size = self.operation.region.page_size();
         let span = tracing::debug_span!("page_init", bytes = len, page_bytes);
         let _entered = span.enter();
         let started = Instant::now();
@@ -354,18 +317,18 @@ impl<'r> PageInit<'r> {
         let layout = lay_out(&self.placement, len, page_bytes, &sites, job.most_per_node())?;
         // Of shared memory this is what the kernel says of all who have it: a
         // page that another process wrote is not left as it is.
-        if !self.region.is_fresh() {
-            self.region.discard(0..len).map_err(JobError::Discard)?;
+        if !self.operation.region.is_fresh() {
+            self.operation.region.discard(0..len).map_err(JobError::Discard)?;
         }
         if self.binding == Binding::Bind {
             free_memory::check(&layout, sites.topology(), page_size, page_bytes)?;
         }
         let several = sites.usable().len() > 1;
-        let (layout, policy) = policies::set(self.region, layout, self.binding, several)?;
+        let (layout, policy) = policies::set(self.operation.region, layout, self.binding, several)?;
 
         let longest = longest_chunk(&job, len, page_bytes, &sites);
         let cut = Cut { grain: Grain::AtMost(longest), ..Cut::KERNEL };
-        let parts = self.region.parts();
+        let parts = self.operation.region.parts();
         let provide = writing.provides.then(|| Provide::new(parts, elements, contents)).flatten();
         let piece = writing.piece(contents, provide.is_some());
         let pieces = Pieces { elements, piece, provide };

@@ -4,6 +4,7 @@ pub(crate) mod body;
 pub(crate) mod cancel;
 pub(crate) mod controls;
 pub(crate) mod counter;
+pub(crate) mod cpu_share;
 pub(crate) mod drive;
 pub(crate) mod failure;
 pub(crate) mod handle;
@@ -32,7 +33,8 @@ use firsttouch_topology::affinity;
 
 use self::cancel::CancelToken;
 use self::controls::Controls;
-use self::limits::{CpuShare, JobLimits};
+use self::cpu_share::CpuShare;
+use self::limits::JobLimits;
 use self::pieces::{Piece, Pieces};
 use self::priority::Priority;
 use self::progress::{OnProgress, Progress, ProgressSnapshot};
@@ -122,6 +124,12 @@ impl Job<UnitRange> {
     /// Sets where the range lives. Default: [`Location::Anywhere`].
     pub fn location(mut self, location: Location) -> Self {
         self.options.location = location;
+        self
+    }
+
+    /// Sets the units of the range.
+    pub(crate) fn resized(mut self, size: usize) -> Self {
+        self.source.size = size;
         self
     }
 }
@@ -344,6 +352,12 @@ impl<S> Job<S> {
             Some(Ok(mask)) => Sites::within(pool, &mask),
             _ => Sites::of(pool),
         }
+    }
+
+    /// Sets the most threads, or that there is no such number.
+    pub(crate) fn at_most(mut self, threads: Option<NonZeroUsize>) -> Self {
+        self.options.max_threads = threads;
+        self
     }
 
     /// Sets how the range is cut, and the order in which chunks are taken.

@@ -31,6 +31,7 @@
 //! [`ReleaseOnDrop`] give them back, each on the helpers of the nodes where the
 //! pages are. [`Replicate`] copies a slice to every node, and [`Locality`] finds
 //! out where the pages of any memory lie, so that a job's chunks run there.
+//! What these jobs on memory are asked for alike is in one place, [`MemoryJob`].
 //!
 //! Nothing here calls the kernel: `firsttouch-memory` places, and
 //! `firsttouch-pool` runs. What the machine refuses is an error or, where the
@@ -63,6 +64,7 @@ mod job;
 mod locality;
 mod location;
 mod loops;
+mod memory_job;
 mod migrate;
 #[cfg(all(test, loom))]
 mod models;
@@ -78,6 +80,16 @@ mod sync;
 #[cfg(all(test, not(loom)))]
 mod testing;
 
+/// What [`MemoryJob`]s do: the types that tell them apart, of which applications need to name none.
+pub mod operation {
+    pub use crate::init::{Collapse, Init, Read};
+    pub use crate::memory_job::{Binds, Places};
+    pub use crate::migrate::Migrate;
+    pub use crate::pin::Pin;
+    pub use crate::release::Release;
+    pub use crate::replicate::Replication;
+}
+
 pub use chunk::Chunk;
 pub use error::JobError;
 pub use firsttouch_pool::Steal;
@@ -87,9 +99,10 @@ pub use init::{
 };
 pub use integer::Unsigned;
 pub use job::cancel::{CancelToken, StopReason};
+pub use job::cpu_share::CpuShare;
 pub use job::failure::{ChunkError, RunError, Stopped};
 pub use job::handle::JobHandle;
-pub use job::limits::{CpuShare, JobLimits, JobLimitsBuilder};
+pub use job::limits::{JobLimits, JobLimitsBuilder};
 pub use job::pieces::{Piece, Pieces};
 pub use job::priority::{Priority, PriorityReport};
 pub use job::progress::{NodeProgress, Progress, ProgressSnapshot, Stall};
@@ -100,6 +113,7 @@ pub use loops::{
     Loop, for_each_chunk, for_each_chunk_mut, for_each_index, for_each_mut, reduce,
     reduce_deterministic,
 };
+pub use memory_job::MemoryJob;
 pub use migrate::{MigrationReport, NodeMigration, PageMigration};
 pub use pin::{PagePin, PinReport, PinnedPages};
 pub use plan::{Chunks, LOAD_BALANCE_FACTOR, Plan, PlanBuilder, PlanError};

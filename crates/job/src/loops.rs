@@ -107,10 +107,7 @@ impl Loop {
         self
     }
 
-    /// Sets the most threads, the caller included. Default: as many as the pool has helpers.
-    ///
-    /// The caller stands in for a helper of the node it is on; a number above
-    /// the pool's helpers adds the caller to them.
+    /// Sets the most threads, the caller included, as [`Job::max_threads`](crate::Job::max_threads) does. Default: as many as the pool has helpers.
     pub fn max_threads(mut self, n: NonZeroUsize) -> Self {
         self.options.max_threads = Some(n);
         self

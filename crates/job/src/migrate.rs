@@ -6,7 +6,6 @@ mod report;
 mod tests;
 
 use std::collections::BTreeMap;
-use std::num::NonZeroUsize;
 use std::sync::PoisonError;
 use std::time::Instant;
 
@@ -18,11 +17,11 @@ use self::batches::BATCH;
 pub use self::report::{MigrationReport, NodeMigration};
 use crate::init::placement::lay_out;
 use crate::init::policies;
-use crate::job::Job;
 use crate::job::body::{Body, NoUndo, Whole};
 use crate::job::sites::Sites;
+use crate::memory_job::{Binds, MemoryJob, Places};
 use crate::sync::{Mutex, lock};
-use crate::{Binding, Chunk, JobError, Placement, RunError, Steal, pages};
+use crate::{Binding, Chunk, JobError, RunError, pages};
 
 /// The least work worth one thread, in bytes.
 ///
@@ -40,11 +39,22 @@ const MIN_CHUNK: usize = 4 << 20;
 /// and hugetlb pages move as units. The report counts what came of every page,
 /// and reads back where all of them lie.
 ///
+/// Where a node has no room, what does not fit stays and the report counts it,
+/// unless it is [bound](MemoryJob::binding): then it is an error. Unlike a page
+/// initialisation, a migration to a full node never brings the OOM killer about.
+///
+/// Of an [interleaved](crate::Placement::Interleaved) region the first block
+/// goes to the node with the lowest number, in blocks of one page too. (A page
+/// that is touched later can go to another node there, as the kernel begins to
+/// count where it likes.)
+///
 /// Threads may go on reading and writing the memory from other processes or
 /// through raw pointers; an access to a page that moves waits for it.
 ///
 /// The kernel moves at most what one process has to itself: after a `fork`
 /// pages that both have stay where they are ([`Migrated::fixed`]).
+///
+/// Its options and their defaults are those of [`MemoryJob`].
 ///
 /// # Examples
 ///
@@ -70,15 +80,16 @@ const MIN_CHUNK: usize = 4 << 20;
 /// assert!(region.as_slice().iter().all(|&byte| byte == 1));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[must_use = "nothing moves until run is called"]
+pub type PageMigration<'r> = MemoryJob<Migrate<'r>>;
+
+/// The operation of a [`PageMigration`].
 #[derive(Debug)]
-pub struct PageMigration<'r> {
+pub struct Migrate<'r> {
     region: &'r mut Region,
-    placement: Placement,
-    binding: Binding,
-    job: Job,
-    read_back: bool,
 }
+
+impl Places for Migrate<'_> {}
+impl Binds for Migrate<'_> {}
 
 /// Why a chunk stopped the job.
 enum Failure {
@@ -91,68 +102,8 @@ enum Failure {
 impl<'r> PageMigration<'r> {
     /// Starts to describe where a region's pages are to move.
     pub fn new(region: &'r mut Region) -> Self {
-        let page_bytes = region.page_bytes();
-        let job = Job::new(0, region.len())
-            .align(page_bytes)
-            .min_chunk(MIN_CHUNK.max(page_bytes))
-            .steal(Steal::Node);
-        Self {
-            region,
-            placement: Placement::default(),
-            binding: Binding::default(),
-            job,
-            read_back: true,
-        }
-    }
-
-    /// Sets where the pages go. Default: [`Placement::Blocked`].
-    ///
-    /// Of an [interleaved](Placement::Interleaved) region the first block goes
-    /// to the node with the lowest number, in blocks of one page too. (A page
-    /// that is touched later can go to another node there, as the kernel
-    /// begins to count where it likes.)
-    pub fn placement(mut self, placement: Placement) -> Self {
-        self.placement = placement;
-        self
-    }
-
-    /// Sets what happens where a node has no room. Default: [`Binding::Preferred`]: what does not fit stays, and the report counts it.
-    ///
-    /// With [`Binding::Bind`] it is an error. Unlike a page initialisation, a
-    /// migration to a full node never brings the OOM killer about.
-    pub fn binding(mut self, binding: Binding) -> Self {
-        self.binding = binding;
-        self
-    }
-
-    /// Sets the most threads, the caller included. Default: as many as the pool has helpers.
-    pub fn max_threads(mut self, n: NonZeroUsize) -> Self {
-        self.job = self.job.max_threads(n);
-        self
-    }
-
-    /// Sets the most threads on each node, the caller included. Default: no limit.
-    pub fn max_threads_per_node(mut self, n: NonZeroUsize) -> Self {
-        self.job = self.job.max_threads_per_node(n);
-        self
-    }
-
-    /// Sets the least work worth one thread, in bytes. Default: 4 MiB, or a page of the region where that is more.
-    pub fn min_chunk(mut self, bytes: usize) -> Self {
-        self.job = self.job.min_chunk(bytes);
-        self
-    }
-
-    /// Sets whether threads move pages to other nodes than theirs. Default: [`Steal::Node`], so that the copying writes nearby.
-    pub fn steal(mut self, steal: Steal) -> Self {
-        self.job = self.job.steal(steal);
-        self
-    }
-
-    /// Sets whether the report reads back where the pages lie, outside of the reported time. Default: it does.
-    pub fn read_back(mut self, read_back: bool) -> Self {
-        self.read_back = read_back;
-        self
+        let (len, page_bytes) = (region.len(), region.page_bytes());
+        Self::of(Migrate { region }, len, page_bytes, MIN_CHUNK)
     }
 
     /// Moves the pages.
@@ -168,7 +119,7 @@ impl<'r> PageMigration<'r> {
     /// Policies stay then, but where one is refused, and so do pages where they
     /// are by then: all hold what they held. The errors count every page.
     pub fn run(self, pool: &Pool) -> Result<MigrationReport, JobError> {
-        let Self { region, placement, binding, job, read_back } = self;
+        let Self { operation: Migrate { region }, job, placement, binding, read_back } = self;
         let (len, page_bytes, page_size) = (region.len(), region.page_bytes(), region.page_size());
         let span = tracing::debug_span!("page_migration", bytes = len, page_bytes);
         let _entered = span.enter();

@@ -21,10 +21,7 @@ pub(crate) fn residency(
 ) -> Option<Residency> {
     let len = parts.len();
     let total = Mutex::new(Residency::default());
-    let mut job = Job::new(0, len.div_ceil(PIECE));
-    if let Some(threads) = max_threads {
-        job = job.max_threads(threads);
-    }
+    let job = Job::new(0, len.div_ceil(PIECE)).at_most(max_threads);
     let body = Body {
         state: Residency::default,
         chunk: |own: &mut Residency, chunk: &Chunk| {

@@ -6,8 +6,6 @@ mod report;
 mod tests;
 
 use std::borrow::BorrowMut;
-use std::convert::identity;
-use std::num::NonZeroUsize;
 use std::time::Instant;
 
 use firsttouch_memory::{PageSize, Region};
@@ -16,7 +14,8 @@ use firsttouch_pool::Pool;
 pub use self::pinned::PinnedPages;
 pub use self::report::PinReport;
 use crate::job::Job;
-use crate::{Binding, JobError, Location, PageInit, Placement, RunError, Steal, pages};
+use crate::memory_job::{Binds, MemoryJob, Places};
+use crate::{JobError, Location, PageInit, RunError, pages};
 
 /// The least work worth one thread, in bytes, where huge pages do not make it more; as for a page initialisation.
 const MIN_CHUNK: usize = 2 << 20;
@@ -32,10 +31,10 @@ const POPULATE_PIECE: usize = 32 << 20;
 /// to another place in memory, so its physical address is no promise.
 ///
 /// A region that was not touched yet is placed first, exactly as
-/// [`PageInit::zero`] does. In one that was, pages stay where they are and
-/// hold what they hold, and missing ones come by the region's policies. So it
-/// is with one that other processes touched, or may have touched unseen: see
-/// [`Region::is_fresh`].
+/// [`PageInit::zero`] does with the same options. In one that was, pages stay
+/// where they are and hold what they hold, and missing ones come by the
+/// region's policies. So it is with one that other processes touched, or may
+/// have touched unseen: see [`Region::is_fresh`].
 ///
 /// The region can be borrowed (`PagePin::new(&mut region)`) or given away
 /// (`PagePin::new(region)`), so that a struct can keep the
@@ -54,6 +53,8 @@ const POPULATE_PIECE: usize = 32 << 20;
 /// from one: each part is cut out as a mapping of its own, by one thread at a
 /// time. Populating first and locking then was slower by the second walk over
 /// all pages.
+///
+/// Its options and their defaults are those of [`MemoryJob`].
 ///
 /// # Examples
 ///
@@ -77,66 +78,25 @@ const POPULATE_PIECE: usize = 32 << 20;
 /// }
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[must_use = "nothing is pinned until run is called"]
+pub type PagePin<R> = MemoryJob<Pin<R>>;
+
+/// The operation of a [`PagePin`].
 #[derive(Debug)]
-pub struct PagePin<R> {
+pub struct Pin<R> {
     region: R,
-    placement: Placement,
-    binding: Binding,
-    max_threads: Option<NonZeroUsize>,
-    max_threads_per_node: Option<NonZeroUsize>,
-    min_chunk: Option<usize>,
-    read_back: bool,
 }
+
+impl<R> Places for Pin<R> {}
+impl<R> Binds for Pin<R> {}
 
 impl<R: BorrowMut<Region>> PagePin<R> {
     /// Starts to describe how a region is pinned.
     pub fn new(region: R) -> Self {
-        Self {
-            region,
-            placement: Placement::default(),
-            binding: Binding::default(),
-            max_threads: None,
-            max_threads_per_node: None,
-            min_chunk: None,
-            read_back: true,
-        }
-    }
-
-    /// Sets where the pages of a region go that was not touched yet. Default: [`Placement::Blocked`].
-    pub fn placement(mut self, placement: Placement) -> Self {
-        self.placement = placement;
-        self
-    }
-
-    /// Sets what happens on a node without room. Default: [`Binding::Preferred`].
-    pub fn binding(mut self, binding: Binding) -> Self {
-        self.binding = binding;
-        self
-    }
-
-    /// Sets the most threads, the caller included. Default: as many as the pool has helpers.
-    pub fn max_threads(mut self, n: NonZeroUsize) -> Self {
-        self.max_threads = Some(n);
-        self
-    }
-
-    /// Sets the most threads on each node, the caller included. Default: no limit.
-    pub fn max_threads_per_node(mut self, n: NonZeroUsize) -> Self {
-        self.max_threads_per_node = Some(n);
-        self
-    }
-
-    /// Sets the least work worth one thread, in bytes. Default: 2 MiB, or a page of the region where that is more.
-    pub fn min_chunk(mut self, bytes: usize) -> Self {
-        self.min_chunk = Some(bytes);
-        self
-    }
-
-    /// Sets whether the report reads back where the pages lie, outside of the reported time. Default: it does.
-    pub fn read_back(mut self, read_back: bool) -> Self {
-        self.read_back = read_back;
-        self
+        let (len, page_bytes) = {
+            let region = region.borrow();
+            (region.len(), region.page_bytes())
+        };
+        Self::of(Pin { region }, len, page_bytes, MIN_CHUNK)
     }
 
     /// Pins the pages, and returns a guard that unlocks them when it drops.
@@ -151,52 +111,30 @@ impl<R: BorrowMut<Region>> PagePin<R> {
     ///   What was locked is unlocked again; pages that came stay.
     pub fn run(self, pool: &Pool) -> Result<PinnedPages<R>, JobError> {
         let started = Instant::now();
+        let Self { operation: Pin { region }, job, placement, binding, read_back } = self;
         let (len, page_bytes) = {
-            let region = self.region.borrow();
+            let region = region.borrow();
             (region.len(), region.page_bytes())
         };
         let span = tracing::debug_span!("page_pin", bytes = len, page_bytes);
         let _entered = span.enter();
         // From here on an error, or a panic, unlocks what was locked.
-        let mut pinned = PinnedPages::lock(self.region).map_err(JobError::Lock)?;
-        let min_chunk = self.min_chunk.unwrap_or(MIN_CHUNK.max(page_bytes));
+        let mut pinned = PinnedPages::lock(region).map_err(JobError::Lock)?;
+        let most_threads = job.most_threads();
         let report = if pinned.is_fresh() {
-            let mut init = PageInit::new(&mut pinned)
-                .placement(self.placement)
-                .binding(self.binding)
-                .min_chunk(min_chunk)
-                .read_back(false);
-            if let Some(threads) = self.max_threads {
-                init = init.max_threads(threads);
-            }
-            if let Some(threads) = self.max_threads_per_node {
-                init = init.max_threads_per_node(threads);
-            }
-            PinReport::from(init.zero(pool)?)
+            let init = PageInit::new(&mut pinned).placement(placement).binding(binding);
+            PinReport::from(init.read_back(false).with_options_of(job).zero(pool)?)
         } else {
-            let mut job = Job::new(0, len)
-                .align(page_bytes)
-                .min_chunk(min_chunk)
-                .location(Location::Spread)
-                .steal(Steal::Node);
-            if let Some(threads) = self.max_threads {
-                job = job.max_threads(threads);
-            }
-            if let Some(threads) = self.max_threads_per_node {
-                job = job.max_threads_per_node(threads);
-            }
-            populate(&mut pinned, pool, job)?
+            populate(&mut pinned, pool, job.location(Location::Spread))?
         };
         let elapsed = started.elapsed();
         let locked = match pinned.page_size() {
             PageSize::Huge(_) => 0,
             _ => len.next_multiple_of(page_bytes),
         };
-        let residency = self.read_back.then(|| {
-            // The pages stay; only the handle to ask about them is borrowed.
-            pages::residency(pool, pinned.parts(), self.max_threads)
-        });
-        let residency = residency.and_then(identity);
+        // The pages stay; only the handle to ask about them is borrowed.
+        let residency =
+            if read_back { pages::residency(pool, pinned.parts(), most_threads) } else { None };
         pinned.set_report(PinReport { elapsed, locked, residency, ..report });
         Ok(pinned)
     }

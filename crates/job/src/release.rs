@@ -15,12 +15,12 @@ use firsttouch_pool::Pool;
 
 pub use self::on_drop::ReleaseOnDrop;
 pub use self::report::ReleaseReport;
-use crate::job::Job;
 use crate::job::body::{Body, NoUndo, Whole};
 use crate::job::sites::Sites;
 use crate::locality::{Options, find};
 use crate::location::parts::{self, Share};
-use crate::{Chunk, JobError};
+use crate::memory_job::MemoryJob;
+use crate::{Chunk, JobError, Steal};
 
 /// The least work worth one thread, in bytes.
 ///
@@ -41,6 +41,8 @@ const MOST_PARTS: usize = 256;
 /// nodes where the pages lie: freeing a page writes to its node's free lists.
 /// It pays for base pages; huge pages are few, and are given back at once.
 ///
+/// Its options and their defaults are those of [`MemoryJob`].
+///
 /// # Examples
 ///
 /// ```
@@ -55,49 +57,29 @@ const MOST_PARTS: usize = 256;
 /// println!("{} bytes in {:?} by {} threads", report.bytes, report.elapsed, report.threads);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[must_use = "the region is dropped on this thread where run is not called"]
+pub type PageRelease = MemoryJob<Release>;
+
+/// The operation of a [`PageRelease`].
 #[derive(Debug)]
-pub struct PageRelease {
+pub struct Release {
     region: Region,
-    job: Job,
-    max_threads: Option<NonZeroUsize>,
 }
 
 impl PageRelease {
     /// Starts to describe how a region is given back.
     pub fn new(region: Region) -> Self {
-        let page_bytes = region.page_bytes();
-        let job = Job::new(0, region.len()).align(page_bytes).min_chunk(MIN_CHUNK.max(page_bytes));
-        Self { region, job, max_threads: None }
-    }
-
-    /// Sets the most threads, the caller included. Default: as many as the pool has helpers.
-    pub fn max_threads(mut self, n: NonZeroUsize) -> Self {
-        self.job = self.job.max_threads(n);
-        self.max_threads = Some(n);
-        self
-    }
-
-    /// Sets the most threads on each node, the caller included. Default: no limit.
-    pub fn max_threads_per_node(mut self, n: NonZeroUsize) -> Self {
-        self.job = self.job.max_threads_per_node(n);
-        self
-    }
-
-    /// Sets the least work worth one thread, in bytes. Default: 8 MiB, or a page of the region where that is more.
-    pub fn min_chunk(mut self, bytes: usize) -> Self {
-        self.job = self.job.min_chunk(bytes);
-        self
+        let (len, page_bytes) = (region.len(), region.page_bytes());
+        Self::of(Release { region }, len, page_bytes, MIN_CHUNK).steal(Steal::Anywhere)
     }
 
     /// Gives the pages back, and unmaps the region.
     ///
     /// It does not fail: pages that the kernel does not take back while they
     /// are mapped (locked ones, and hugetlb pages before Linux 5.18) go with
-    /// the mapping, on this thread, and the report counts them. Waits for no
-    /// helper that is busy.
+    /// the mapping, on this thread, and the report counts them. With
+    /// [`Steal::Anywhere`], the default, it waits for no helper that is busy.
     pub fn run(self, pool: &Pool) -> ReleaseReport {
-        let Self { mut region, job, max_threads } = self;
+        let Self { operation: Release { mut region }, job, .. } = self;
         let (bytes, page_size) = (region.len(), region.page_size());
         let span = tracing::debug_span!("page_release", bytes, page_bytes = region.page_bytes());
         let _entered = span.enter();
@@ -106,7 +88,7 @@ impl PageRelease {
         // A region without pages has nothing that several threads could do.
         let ran = (!region.is_fresh()).then(|| {
             let sites = Sites::of(pool);
-            let shares = shares(&region, pool, &sites, max_threads);
+            let shares = shares(&region, pool, &sites, job.most_threads());
             let parts = region.parts();
             let body = Body {
                 state: || 0,

@@ -4,7 +4,6 @@ mod replicas;
 #[cfg(all(test, not(loom)))]
 mod tests;
 
-use std::num::NonZeroUsize;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
@@ -17,10 +16,10 @@ pub use self::replicas::{ReplicaPages, Replicas, ReplicationReport};
 use crate::init::free_memory;
 use crate::init::placement::Layout;
 use crate::init::policies::{policy_for, tell_refused};
-use crate::job::Job;
 use crate::job::sites::Sites;
 use crate::location::parts;
-use crate::{Binding, JobError, Location, PolicyUse, RunError, Steal, pages};
+use crate::memory_job::{Binds, MemoryJob};
+use crate::{Binding, JobError, Location, PolicyUse, RunError, pages};
 
 /// The least work worth one thread, in bytes.
 const MIN_CHUNK: usize = 2 << 20;
@@ -34,6 +33,12 @@ const PIECE: usize = 256 << 10;
 /// a graph. Each copy is a [`Region`] of its own whose policy puts it on its
 /// node, and is written by that node's helpers. The source can be any slice, a
 /// region's too; afterwards it is no longer needed.
+///
+/// A copy whose node has no room spills to the nearest, and the report says so.
+/// With [`Binding::Bind`] the nodes' free memory is read before a page is
+/// touched, and too little is an error, as for a page initialisation.
+///
+/// Its options and their defaults are those of [`MemoryJob`].
 ///
 /// # Examples
 ///
@@ -54,18 +59,17 @@ const PIECE: usize = 256 << 10;
 /// assert_eq!(sum, 333_283_335_000);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[must_use = "nothing is copied until run is called"]
+pub type Replicate<'s, T> = MemoryJob<Replication<'s, T>>;
+
+/// The operation of a [`Replicate`].
 #[derive(Clone, Debug)]
-pub struct Replicate<'s, T> {
+pub struct Replication<'s, T> {
     source: &'s [T],
     nodes: Option<NodeSet>,
     page_sizes: (PageSize, Vec<PageSize>),
-    binding: Binding,
-    max_threads: Option<NonZeroUsize>,
-    max_threads_per_node: Option<NonZeroUsize>,
-    min_chunk: usize,
-    read_back: bool,
 }
+
+impl<T> Binds for Replication<'_, T> {}
 
 /// One copy while it is made.
 struct Copy {
@@ -79,66 +83,26 @@ impl<'s, T: Pod + Sync> Replicate<'s, T> {
     /// Starts to describe how a slice is copied.
     pub fn new(source: &'s [T]) -> Self {
         const { assert!(size_of::<T>() != 0, "elements without a size lie nowhere") };
-        Self {
-            source,
-            nodes: None,
-            page_sizes: (PageSize::Base, Vec::new()),
-            binding: Binding::default(),
-            max_threads: None,
-            max_threads_per_node: None,
-            min_chunk: MIN_CHUNK,
-            read_back: true,
-        }
+        let page_sizes = (PageSize::Base, Vec::new());
+        // How long the copies are together, and which pages they have, is known when they are mapped.
+        Self::of(Replication { source, nodes: None, page_sizes }, 0, 1, MIN_CHUNK)
     }
 
     /// Sets the nodes that get a copy. Default: those of the pool that have memory, and those nearest to its nodes without.
     pub fn nodes(mut self, nodes: NodeSet) -> Self {
-        self.nodes = Some(nodes);
+        self.operation.nodes = Some(nodes);
         self
     }
 
     /// Sets the page size of the copies. Default: [`PageSize::Base`].
     pub fn page_size(mut self, size: PageSize) -> Self {
-        self.page_sizes.0 = size;
+        self.operation.page_sizes.0 = size;
         self
     }
 
     /// Allows another page size where the one asked for cannot be had. Default: none.
     pub fn or_page_size(mut self, fallback: PageSize) -> Self {
-        self.page_sizes.1.push(fallback);
-        self
-    }
-
-    /// Sets what happens on a node without room. Default: [`Binding::Preferred`]: its copy spills to the nearest, and the report says so.
-    ///
-    /// With [`Binding::Bind`] the nodes' free memory is read before a page is
-    /// touched, and too little is an error, as for a page initialisation.
-    pub fn binding(mut self, binding: Binding) -> Self {
-        self.binding = binding;
-        self
-    }
-
-    /// Sets the most threads, the caller included. Default: as many as the pool has helpers.
-    pub fn max_threads(mut self, n: NonZeroUsize) -> Self {
-        self.max_threads = Some(n);
-        self
-    }
-
-    /// Sets the most threads on each node, the caller included. Default: no limit.
-    pub fn max_threads_per_node(mut self, n: NonZeroUsize) -> Self {
-        self.max_threads_per_node = Some(n);
-        self
-    }
-
-    /// Sets the least work worth one thread, in bytes. Default: 2 MiB, or a page where that is more.
-    pub fn min_chunk(mut self, bytes: usize) -> Self {
-        self.min_chunk = bytes;
-        self
-    }
-
-    /// Sets whether the report reads back where the copies lie, outside of the reported time. Default: it does.
-    pub fn read_back(mut self, read_back: bool) -> Self {
-        self.read_back = read_back;
+        self.operation.page_sizes.1.push(fallback);
         self
     }
 
@@ -153,7 +117,7 @@ impl<'s, T: Pod + Sync> Replicate<'s, T> {
     ///
     /// No copy is left behind then.
     pub fn run(self, pool: &Pool) -> Result<Replicas<T>, JobError> {
-        let bytes: &[u8] = bytemuck::cast_slice(self.source);
+        let bytes: &[u8] = bytemuck::cast_slice(self.operation.source);
         let span = tracing::debug_span!("replicate", bytes = bytes.len());
         let _entered = span.enter();
         let started = Instant::now();
@@ -176,8 +140,8 @@ impl<'s, T: Pod + Sync> Replicate<'s, T> {
             policy.or(copies.first().map(|copy| copy.policy)).unwrap_or(PolicyUse::NotNeeded);
         let rows = copies.iter_mut().map(|Copy { node, region, .. }| {
             let region = region.as_mut().filter(|_| self.read_back);
-            let residency =
-                region.and_then(|region| pages::residency(pool, region.parts(), self.max_threads));
+            let residency = region
+                .and_then(|region| pages::residency(pool, region.parts(), self.job.most_threads()));
             ReplicaPages { node: *node, residency }
         });
         let report = ReplicationReport {
@@ -191,13 +155,13 @@ impl<'s, T: Pod + Sync> Replicate<'s, T> {
             policy,
         };
         let regions = copies.into_iter().map(|copy| (copy.node, copy.region));
-        Ok(Replicas::new(Arc::clone(pool.topology()), regions, self.source.len(), report))
+        Ok(Replicas::new(Arc::clone(pool.topology()), regions, self.operation.source.len(), report))
     }
 
     /// The nodes that get a copy.
     fn chosen(&self, sites: &Sites<'_>) -> Result<NodeSet, JobError> {
         let usable = sites.usable();
-        let nodes = match &self.nodes {
+        let nodes = match &self.operation.nodes {
             Some(nodes) => nodes.clone(),
             None => {
                 let near: NodeSet =
@@ -210,7 +174,7 @@ impl<'s, T: Pod + Sync> Replicate<'s, T> {
             return Err(JobError::NoNodes { usable: usable.clone() });
         }
         match nodes.difference(usable).first() {
-            Some(node) if self.nodes.is_some() => {
+            Some(node) if self.operation.nodes.is_some() => {
                 Err(JobError::NodeWithoutMemory { node, usable: usable.clone() })
             }
             _ => Ok(nodes),
@@ -222,7 +186,7 @@ impl<'s, T: Pod + Sync> Replicate<'s, T> {
         if len == 0 {
             return Ok(Copy { node, region: None, policy: PolicyUse::NotNeeded });
         }
-        let (first, fallbacks) = &self.page_sizes;
+        let (first, fallbacks) = &self.operation.page_sizes;
         let builder = Region::builder(len).page_size(*first);
         let mut region =
             fallbacks.iter().fold(builder, |builder, &size| builder.or_page_size(size)).build()?;
@@ -257,19 +221,9 @@ impl<'s, T: Pod + Sync> Replicate<'s, T> {
         // The copies are mapped, so their sum is less than the address space.
         let stride = bytes.len().next_multiple_of(page_bytes);
         let place = |copy: usize| copy * stride..(copy + 1) * stride;
-        let whole = 0..stride * regions.len();
         let shares = nodes.iter().enumerate().map(|(copy, &node)| (node, place(copy)));
-        let mut job = Job::new(0, whole.end)
-            .align(page_bytes)
-            .min_chunk(self.min_chunk.max(page_bytes))
-            .location(Location::PerNode(shares.collect()))
-            .steal(Steal::Node);
-        if let Some(threads) = self.max_threads {
-            job = job.max_threads(threads);
-        }
-        if let Some(threads) = self.max_threads_per_node {
-            job = job.max_threads_per_node(threads);
-        }
+        let job = self.job.clone().resized(stride * regions.len()).align(page_bytes);
+        let job = job.location(Location::PerNode(shares.collect()));
         let ran = job.try_run(pool, |chunk| {
             let copy = chunk.start / stride;
             let first = place(copy).start;

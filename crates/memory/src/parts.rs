@@ -10,7 +10,8 @@ use firsttouch_topology::NodeId;
 use crate::mapping::Extent;
 use crate::region::assert_element;
 use crate::{
-    MemoryError, MigrateError, Migrated, Provider, Residency, collapse, migrate, populate, residency,
+    MemoryError, MigrateError, Migrated, Provider, Residency, collapse, migrate, populate,
+    residency,
 };
 
 /// A handle, borrowed exclusively from a region, from which disjoint parts are taken.

@@ -1,6 +1,5 @@
 //! Putting a region's base pages into huge pages by many threads.
 
-use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -8,17 +7,19 @@ use firsttouch_memory::Region;
 use firsttouch_pool::Pool;
 
 use crate::init::longest_chunk;
-use crate::job::Job;
 use crate::job::sites::Sites;
+use crate::memory_job::MemoryJob;
 use crate::plan::Grain;
 use crate::schedule::Cut;
-use crate::{JobError, Location, RunError};
+use crate::{JobError, Location, RunError, Steal};
 
 /// Puts the pages of a region that was touched before into transparent huge pages, copying them.
 ///
 /// See [`Region::collapse`] for what is collapsed and what stays as it was. No
 /// two threads work on the same huge page. The kernel takes a huge page on the
 /// node that has most of what is copied to it, so pages stay near where they were.
+///
+/// Its options and their defaults are those of [`MemoryJob`].
 ///
 /// # Examples
 ///
@@ -39,11 +40,12 @@ use crate::{JobError, Location, RunError};
 /// }
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[must_use = "nothing is collapsed until run is called"]
+pub type PageCollapse<'r> = MemoryJob<Collapse<'r>>;
+
+/// The operation of a [`PageCollapse`].
 #[derive(Debug)]
-pub struct PageCollapse<'r> {
+pub struct Collapse<'r> {
     region: &'r mut Region,
-    job: Job,
 }
 
 /// What a collapse did.
@@ -63,15 +65,10 @@ pub struct CollapseReport {
 impl<'r> PageCollapse<'r> {
     /// Starts to describe the collapse of a region's pages.
     pub fn new(region: &'r mut Region) -> Self {
-        let page_bytes = region.page_bytes();
-        let job = Job::new(0, region.len()).align(page_bytes).min_chunk(page_bytes);
-        Self { region, job: job.location(Location::Spread) }
-    }
-
-    /// Sets the most threads, the caller included. Default: as many as the pool has helpers.
-    pub fn max_threads(mut self, n: NonZeroUsize) -> Self {
-        self.job = self.job.max_threads(n);
-        self
+        let (len, page_bytes) = (region.len(), region.page_bytes());
+        let mut own = Self::of(Collapse { region }, len, page_bytes, page_bytes);
+        own.job = own.job.location(Location::Spread).steal(Steal::Anywhere);
+        own
     }
 
     /// Collapses, and returns when all huge pages were tried.
@@ -81,7 +78,7 @@ impl<'r> PageCollapse<'r> {
     /// [`JobError::Collapse`] with the kernel's refusal, before Linux 6.1
     /// above all; or where the region is not of transparent huge pages.
     pub fn run(self, pool: &Pool) -> Result<CollapseReport, JobError> {
-        let Self { region, job } = self;
+        let Self { operation: Collapse { region }, job, .. } = self;
         let bytes = region.len();
         let longest = longest_chunk(&job, bytes, region.page_bytes(), &Sites::of(pool));
         let cut = Cut { grain: Grain::AtMost(longest), ..Cut::KERNEL };

@@ -1,20 +1,19 @@
 //! Reading a file into the page cache by many threads.
 
-use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use firsttouch_memory::{FileView, MemoryError};
 use firsttouch_pool::Pool;
 
 use crate::init::follow::{Follow, Following};
-use crate::init::placement::{Binding, Placement, lay_out};
+use crate::init::placement::{Binding, lay_out};
 use crate::init::{MIN_CHUNK, longest_chunk};
-use crate::job::Job;
 use crate::job::body::{Body, NoUndo, Whole};
 use crate::job::sites::Sites;
+use crate::memory_job::{MemoryJob, Places};
 use crate::plan::Grain;
 use crate::schedule::Cut;
-use crate::{Chunk, JobError, JobReport, RunError, Steal};
+use crate::{Chunk, JobError, JobReport, RunError};
 
 /// Reads a file's pages: each is read and mapped by a thread near the node where the placement puts it.
 ///
@@ -26,11 +25,13 @@ use crate::{Chunk, JobError, JobReport, RunError, Steal};
 /// file's disk has in `queue/read_ahead_kb` (128 KiB by default), and all that
 /// it reads comes to the node of that thread. So the pages next to where one
 /// node's bytes end can lie on the other, and so can most of a file that is
-/// [interleaved](Placement::Interleaved) by blocks not much larger than what
+/// [interleaved](crate::Placement::Interleaved) by blocks not much larger than what
 /// is read ahead: let a block be some MiB.
 ///
 /// The report says who read what. [`FileView::residency`] tells where the pages
 /// lie.
+///
+/// Its options and their defaults are those of [`MemoryJob`].
 ///
 /// # Examples
 ///
@@ -48,44 +49,20 @@ use crate::{Chunk, JobError, JobReport, RunError, Steal};
 /// assert_eq!(report.size as u64, len);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[must_use = "nothing is read until run is called"]
+pub type PageRead<'v> = MemoryJob<Read<'v>>;
+
+/// The operation of a [`PageRead`].
 #[derive(Debug)]
-pub struct PageRead<'v> {
+pub struct Read<'v> {
     view: &'v FileView,
-    placement: Placement,
-    job: Job,
 }
+
+impl Places for Read<'_> {}
 
 impl<'v> PageRead<'v> {
     /// Starts to describe the reading of a view's file.
     pub fn new(view: &'v FileView) -> Self {
-        let page_bytes = view.page_bytes();
-        let job = Job::new(0, view.len())
-            .align(page_bytes)
-            .min_chunk(MIN_CHUNK.max(page_bytes))
-            .steal(Steal::Node);
-        Self { view, placement: Placement::default(), job }
-    }
-
-    /// Sets where pages go that are not cached. Default: [`Placement::Blocked`].
-    ///
-    /// Blocks shorter than what the kernel reads ahead are not kept apart; see
-    /// [`PageRead`].
-    pub fn placement(mut self, placement: Placement) -> Self {
-        self.placement = placement;
-        self
-    }
-
-    /// Sets the most threads, the caller included. Default: as many as the pool has helpers.
-    pub fn max_threads(mut self, n: NonZeroUsize) -> Self {
-        self.job = self.job.max_threads(n);
-        self
-    }
-
-    /// Sets the least work worth one thread, in bytes. Default: 2 MiB.
-    pub fn min_chunk(mut self, bytes: usize) -> Self {
-        self.job = self.job.min_chunk(bytes);
-        self
+        Self::of(Read { view }, view.len(), view.page_bytes(), MIN_CHUNK)
     }
 
     /// Reads, and returns when all pages are mapped; the report counts in bytes.
@@ -96,7 +73,7 @@ impl<'v> PageRead<'v> {
     ///   [`JobError::NodeWithoutMemory`] for the placement.
     /// - [`JobError::Init`] where a page cannot be read, or memory runs out.
     pub fn run(self, pool: &Pool) -> Result<JobReport, JobError> {
-        let Self { view, placement, job } = self;
+        let Self { operation: Read { view }, job, placement, .. } = self;
         let (len, page_bytes) = (view.len(), view.page_bytes());
         let sites = Sites::of(pool);
         let layout = lay_out(&placement, len, page_bytes, &sites, job.most_per_node())?;

@@ -52,10 +52,7 @@ pub(crate) fn find(
         return Ok(granules.found(vec![ask(0)?]));
     }
     let pieces: Mutex<Vec<(usize, Piece)>> = Mutex::default();
-    let mut job = Job::new(0, count);
-    if let Some(threads) = options.max_threads {
-        job = job.max_threads(threads);
-    }
+    let job = Job::new(0, count).at_most(options.max_threads);
     let body = Body {
         state: Vec::new,
         chunk: |own: &mut Vec<(usize, Piece)>, chunk: &Chunk| {

@@ -124,23 +124,6 @@ fn every_waiter_of_many_threads_gets_its_turn() {
     assert_eq!((limits.jobs(), limits.helpers(), limits.waiting()), (0, 0, 0));
 }
 
-#[test]
-fn every_share_of_every_u8_is_the_quotient_rounded_up() {
-    for percent in 0..=u8::MAX {
-        let Some(share) = CpuShare::percent(percent) else {
-            assert!(percent == 0 || percent > 100);
-            continue;
-        };
-        for cpus in 0..=usize::from(u8::MAX) {
-            let threads = share.of(cpus);
-            let exact = cpus * usize::from(percent);
-            assert!(threads >= 1 && threads * 100 >= exact);
-            assert!(threads == 1 || (threads - 1) * 100 < exact, "{cpus} {percent}");
-        }
-    }
-    assert_eq!(CpuShare::ALL.of(usize::MAX), usize::MAX);
-}
-
 proptest! {
     #[test]
     fn any_order_of_comings_and_goings_keeps_to_the_limits(
