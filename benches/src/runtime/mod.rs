@@ -10,6 +10,7 @@ mod firsttouch;
 mod foreign;
 #[cfg(feature = "fork-union")]
 mod fork_union;
+#[cfg(feature = "fork-union")]
 mod partial;
 mod rayon;
 mod serial;
