@@ -133,11 +133,14 @@ impl Loop {
 
     /// Sets how long the caller works alone before it asks for help; zero is at once.
     ///
-    /// Default: helpers that are awake are asked at once. To wake those that
-    /// sleep costs the caller some ten microseconds, and them longer to come;
-    /// so a loop that took less the last time, with this closure and about as
-    /// many iterations, is begun without them, and they are woken after the
-    /// first chunk that ends later than that.
+    /// Default: helpers that are awake are asked at once, and those that sleep are
+    /// woken. Either costs the caller more than some loops are worth: asking and
+    /// learning that helpers are done takes near a microsecond, and waking some
+    /// ten, and them longer to come. So it goes by what the loop took the last
+    /// time, with this closure and about as many iterations. One that took less
+    /// than a microsecond on its caller alone is begun without asking anybody, and
+    /// one that took less than ten without waking anybody; they are asked and
+    /// woken after the first chunk that ends later than that.
     ///
     /// With a time, the caller looks at the clock between its chunks, and asks
     /// for help only where the time is over and chunks are left. So chunks

@@ -15,6 +15,8 @@ use firsttouch_topology::Topology;
 use proptest::prelude::*;
 
 use super::*;
+use crate::job::help::expected::{Entry, Expected};
+use crate::loops::chunks::ThreadChunks;
 use crate::testing::{four_nodes, node, one_node, two_nodes};
 use crate::{JobError, PlanError};
 
@@ -529,4 +531,51 @@ fn node_sums_are_put_together_once_each() -> Result {
         }
     }
     Ok(())
+}
+
+/// Runs a loop over 1,000 indices that is expected to be brief; returns whether it was, and whether helpers took part.
+fn run_as_brief(pool: &Pool, item: impl Fn(usize) + Sync) -> (bool, bool) {
+    fn entry_of<B: Fn(&mut ThreadChunks<'_, '_>)>(_: &B, units: usize) -> Entry {
+        Entry::of::<B>(units)
+    }
+    let (caller, helped) = (thread::current().id(), AtomicUsize::new(0));
+    let visits = Visits::new(1000);
+    let body = |chunks: &mut ThreadChunks<'_, '_>| {
+        for chunk in chunks {
+            if thread::current().id() != caller {
+                helped.fetch_add(1, Ordering::Relaxed);
+            }
+            chunk.for_each(|index| {
+                visits.visit(index);
+                item(index);
+            });
+        }
+    };
+    let entry = entry_of(&body, 1000);
+    entry.note(Expected::Brief);
+    let options = Loop::new().schedule(Schedule::Static).options;
+    chunks::run(pool, &options, Help::default(), 0..1000, body).expect("it can be cut");
+    assert!(visits.each_once());
+    (entry.expected() == Expected::Brief, helped.into_inner() > 0)
+}
+
+#[test]
+fn a_loop_that_is_brief_as_expected_is_its_callers_alone() {
+    let pool = pool_of(3);
+    // Where the machine pauses the caller in the middle, it takes longer and asks for help.
+    let runs: Vec<_> = (0..100).map(|_| run_as_brief(&pool, |_| ())).collect();
+    assert!(runs.iter().all(|&(brief, helped)| !(brief && helped)), "{runs:?}");
+    assert!(runs.iter().any(|&(brief, _)| brief), "{runs:?}");
+}
+
+#[test]
+fn a_loop_that_is_longer_than_expected_asks_for_help_after_a_chunk() {
+    let pool = pool_of(3);
+    let first = |index| {
+        if index == 0 {
+            thread::sleep(Duration::from_millis(1));
+        }
+    };
+    let (brief, _) = run_as_brief(&pool, first);
+    assert!(!brief, "its first chunk took a millisecond");
 }
