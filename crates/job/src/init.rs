@@ -352,9 +352,10 @@ impl<'r> PageInit<'r> {
                 }
             },
         })?;
-        let elapsed = started.elapsed();
         let (policy, provided) = (touch.policy(), touch.provided());
+        // Missing pages are the kernel's again after that.
         let records = touch.into_records();
+        let elapsed = started.elapsed();
         let pages = self.read_back.then(|| {
             read_back::read_back(
                 pool,

@@ -121,9 +121,10 @@ impl<'a> Parts<'a> {
     ///
     /// # Safety
     ///
-    /// - `[missing]` While the provider lives, nobody touches a page of the
-    ///   region that was neither there before, nor [provided](Provider), nor in
-    ///   a range that was [withdrawn](Provider::withdraw): it is killed by SIGBUS.
+    /// - `[missing]` Until the provider is dropped, or was
+    ///   [withdrawn](Provider::withdraw), nobody touches a page of the region that
+    ///   was neither there before nor [provided](Provider): who does is killed by
+    ///   SIGBUS.
     #[must_use]
     pub unsafe fn provider(&self) -> Option<Provider<'a>> {
         // SAFETY: [missing] is the caller's.

@@ -80,9 +80,9 @@ impl Provider<'_> {
     ///
     /// - `[missing]` as for [`Parts::provider`](crate::Parts::provider).
     pub(crate) unsafe fn new(extent: Extent) -> Option<Self> {
-        let zeros = match (extent.page_size, extent.backing) {
-            (PageSize::Base, Backing::Private) => None,
-            (PageSize::Huge(_), Backing::Private) => Some(zeros(extent.page_bytes).ok()?),
+        let is_huge = match (extent.page_size, extent.backing) {
+            (PageSize::Base, Backing::Private) => false,
+            (PageSize::Huge(_), Backing::Private) => true,
             _ => return None,
         };
         if !OptionalCall::Userfault.may_work() {
@@ -97,6 +97,7 @@ impl Provider<'_> {
                 }
             })
             .ok()?;
+        let zeros = if is_huge { Some(zeros(extent.page_bytes).ok()?) } else { None };
         // SAFETY: [owned] by the region; [missing] is the caller's.
         unsafe { userfault::register(&userfault, extent.base, extent.mapped) }
             .inspect_err(|error| tracing::debug!(%error, "pages are not provided but cleared"))
@@ -114,8 +115,9 @@ impl Provider<'_> {
     ///
     /// - [`MemoryError::Misaligned`] for the part's range.
     /// - [`MemoryError::Call`] where a page cannot be had, or was there and
-    ///   cannot be given back. Some pages may have been provided by then.
-    ///   [`Provider::withdraw`] the part to go on without.
+    ///   cannot be given back; where the part has several policies, each of which
+    ///   makes a mapping of its own; and after [`Provider::withdraw`]. Some pages
+    ///   may have been provided by then. Withdraw to go on without.
     ///
     /// # Panics
     ///
@@ -154,26 +156,18 @@ impl Provider<'_> {
         self.provide_zeros(part, part.range())
     }
 
-    /// Leaves the missing pages of a part to the kernel again, so that it can be [populated](Part::populate).
+    /// Leaves all pages that are missing to the kernel again, so that they can be touched and [populated](Part::populate).
+    ///
+    /// Other threads may provide pages meanwhile; they get an error from then on.
     ///
     /// # Errors
     ///
-    /// - [`MemoryError::Misaligned`] for the part's range.
-    /// - [`MemoryError::Call`] where the process has no mapping left
-    ///   (`vm.max_map_count`).
-    ///
-    /// # Panics
-    ///
-    /// Where the part is of another region.
-    pub fn withdraw(&self, part: &Part<'_>) -> Result<(), MemoryError> {
-        let pages = self.pages(part, &part.range())?;
-        if pages.is_empty() {
-            return Ok(());
-        }
-        let start = self.extent.at(pages.start);
+    /// [`MemoryError::Call`] where the kernel refuses; it knows no reason to.
+    pub fn withdraw(&self) -> Result<(), MemoryError> {
+        let Extent { base, mapped, .. } = self.extent;
         // SAFETY: [registered] all of the region was.
-        unsafe { userfault::unregister(&self.userfault, start, pages.len()) }
-            .map_err(|error| MemoryError::from_call(UNREGISTER, Some(part.range()), error))
+        unsafe { userfault::unregister(&self.userfault, base, mapped) }
+            .map_err(|error| MemoryError::from_call(UNREGISTER, None, error))
     }
 
     /// The whole pages of a range of a part.
@@ -264,6 +258,18 @@ impl Provider<'_> {
     }
 }
 
+impl Drop for Provider<'_> {
+    /// Leaves the pages to the kernel, whoever else has the descriptor by now.
+    ///
+    /// Closing it is not enough: a child that was forked meanwhile has it too,
+    /// and until that one ends, a page that is discarded would stay missing.
+    fn drop(&mut self) {
+        if let Err(error) = self.withdraw() {
+            tracing::debug!(%error, "pages are provided until the descriptor is closed");
+        }
+    }
+}
+
 /// Zeros for a huge page, to be read only: on most kernels the one huge page of zeros that all share.
 fn zeros(bytes: usize) -> Result<Region, MemoryError> {
     let zeros = Region::builder(bytes)
@@ -275,4 +281,27 @@ fn zeros(bytes: usize) -> Result<Region, MemoryError> {
     let all = zeros.as_slice().chunks(crate::sys::page_bytes()).all(is_zero);
     debug_assert!(all, "nobody writes to it");
     Ok(zeros)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_are_the_kernels_again_even_where_another_process_has_the_descriptor() {
+        let mut region = Region::builder(1 << 20).build().expect("memory for a test");
+        let len = region.len();
+        // SAFETY: [missing] nothing is touched before the provider is dropped.
+        let Some(provider) = (unsafe { region.parts().provider() }) else { return };
+        // A child that is forked has the descriptor so.
+        let inherited = provider.userfault.try_clone().expect("a descriptor");
+        drop(provider);
+        region.as_mut_slice()[0] = 1;
+        region.discard(0..len).expect("the pages are private");
+        assert!(region.as_slice().iter().all(|&byte| byte == 0));
+        // SAFETY: [missing] nothing is touched while it lives.
+        let again = unsafe { region.parts().provider() };
+        assert!(again.is_some(), "the region is as good as new");
+        drop((again, inherited));
+    }
 }

@@ -5,12 +5,14 @@ mod common;
 use std::ops::Range;
 use std::thread;
 
-use common::{base_page, skipped, transparent, unless_refused};
-use firsttouch_memory::{HugePageSize, MemoryError, PageSize, Part, Parts, Provider, Region};
+use common::{allowed_nodes, base_page, skipped, transparent, unless_refused};
+use firsttouch_memory::{
+    HugePageSize, MemoryError, PageSize, Part, Parts, Policy, Provider, Region,
+};
 
 /// A provider of a region, or a word on why there is none.
 fn provider<'a>(what: &str, parts: Parts<'a>) -> Option<Provider<'a>> {
-    // SAFETY: [missing] tests touch what they provided or withdrew, alone.
+    // SAFETY: [missing] tests touch what they provided, or after a withdrawal, alone.
     let provider = unsafe { parts.provider() };
     if provider.is_none() {
         skipped(what, &"the kernel, or a filter, has no userfaultfd");
@@ -99,21 +101,61 @@ fn what_was_withdrawn_is_the_kernels_to_clear() -> Result<(), MemoryError> {
         let parts = region.parts();
         let Some(provider) = provider("withdrawing", parts) else { return Ok(()) };
         provider.copy(&mut part(parts, 0..page), &vec![1; page])?;
+        provider.withdraw()?;
         let mut left = part(parts, page..2 * page);
-        provider.withdraw(&left)?;
         left.populate()?;
         left.as_mut_slice()[5] = 5;
         let error = provider.zeros(&mut left).expect_err("it was withdrawn");
         assert!(matches!(error, MemoryError::Call { .. }), "{error}");
-        provider.copy(&mut part(parts, 2 * page..len), &vec![3; len - 2 * page])?;
+        provider.withdraw()?;
         drop(provider);
-        for (index, expected) in [1, 0, 3, 3].into_iter().enumerate() {
+        for (index, expected) in [1, 0, 0, 0].into_iter().enumerate() {
             assert_eq!(region.as_slice()[index * page], expected);
         }
+        assert_eq!(region.as_slice()[page + 5], 5, "what is there stays");
         // Nothing is left of it: pages that go are the kernel's again.
         region.discard(0..len)?;
         assert!(region.as_slice().iter().all(|&byte| byte == 0));
     }
+    Ok(())
+}
+
+#[test]
+fn pages_that_are_left_out_read_as_zero_once_the_provider_is_gone() -> Result<(), MemoryError> {
+    for mut region in regions(3) {
+        let page = region.page_bytes();
+        let parts = region.parts();
+        let Some(provider) = provider("pages left out", parts) else { return Ok(()) };
+        provider.copy(&mut part(parts, page..2 * page), &vec![7; page])?;
+        drop(provider);
+        for (index, expected) in [0, 7, 0].into_iter().enumerate() {
+            let bytes = &region.as_slice()[index * page..(index + 1) * page];
+            assert!(bytes.iter().all(|&byte| byte == expected), "page {index}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_part_of_several_policies_is_an_error_and_parts_of_one_are_provided() -> Result<(), MemoryError>
+{
+    let mut region = Region::builder(4 * base_page()).build()?;
+    let (len, half) = (region.len(), 2 * base_page());
+    let bound = region.set_policy(half..len, &Policy::Bind(allowed_nodes()));
+    if unless_refused("parts of several policies", bound).is_none() {
+        return Ok(());
+    }
+    let parts = region.parts();
+    let Some(provider) = provider("parts of several policies", parts) else { return Ok(()) };
+    let contents = contents(len);
+    let across = provider.copy(&mut part(parts, 0..len), &contents);
+    let error = across.expect_err("the kernel copies to one mapping at a time");
+    assert!(matches!(error, MemoryError::Call { .. }), "{error}");
+    for range in [0..half, half..len] {
+        provider.copy(&mut part(parts, range.clone()), &contents[range])?;
+    }
+    drop(provider);
+    assert!(region.as_slice() == contents);
     Ok(())
 }
 

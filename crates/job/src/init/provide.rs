@@ -1,7 +1,7 @@
 //! Pages that come with what they are to hold, where the kernel can do that.
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use firsttouch_memory::{MemoryError, Part, Parts, Provider};
 
@@ -27,9 +27,11 @@ pub(crate) struct Provide<'a> {
     contents: Contents<'a>,
     /// Bytes that came so. Relaxed: it is read when all threads are joined.
     provided: AtomicUsize,
+    /// Whether missing pages are the kernel's again. Whoever reads so may touch them.
+    is_withdrawn: AtomicBool,
 }
 
-/// What a thread copies from, in bytes of the region: whole pages that it has brought and written.
+/// What a thread copies from, in bytes of the region: the most whole pages that it brought at once.
 pub(crate) type Source = Option<Range<usize>>;
 
 impl<'a> Provide<'a> {
@@ -46,9 +48,10 @@ impl<'a> Provide<'a> {
             return None;
         }
         // SAFETY: [missing] the region is borrowed for the job, whose threads
-        // touch what they brought, or had the provider withdraw.
+        // touch what they brought, and the rest once it is withdrawn.
         let provider = unsafe { parts.provider() }?;
-        Some(Self { provider, contents, provided: AtomicUsize::new(0) })
+        let (provided, is_withdrawn) = (AtomicUsize::new(0), AtomicBool::new(false));
+        Some(Self { provider, contents, provided, is_withdrawn })
     }
 
     /// Bytes that came with their contents; all of them, once the job has ended.
@@ -56,8 +59,35 @@ impl<'a> Provide<'a> {
         self.provided.load(Ordering::Relaxed)
     }
 
-    /// Brings the pages of a range, with all that they are to hold; what a failure leaves is not specified.
+    /// Brings the pages of a range with all that they are to hold; returns whether it did.
+    ///
+    /// Once it fails, all pages that are missing are left to the kernel, and
+    /// nothing is brought any more: what makes one piece fail, such as locks
+    /// or no memory, is seldom of that one alone. What the range holds then is
+    /// not specified, and `write` was not called.
     pub(crate) fn bring(
+        &self,
+        parts: Parts<'a>,
+        source: &mut Source,
+        range: &Range<usize>,
+        write: impl FnOnce(),
+    ) -> Result<bool, MemoryError> {
+        // Acquire, with the Release below: the pages are the kernel's by then.
+        if self.is_withdrawn.load(Ordering::Acquire) {
+            return Ok(false);
+        }
+        let Err(error) = self.provide(parts, source, range, write) else {
+            self.provided.fetch_add(range.len(), Ordering::Relaxed);
+            return Ok(true);
+        };
+        self.provider.withdraw()?;
+        if !self.is_withdrawn.swap(true, Ordering::Release) {
+            tracing::debug!(?range, %error, "pages are cleared from here on, and not provided");
+        }
+        Ok(false)
+    }
+
+    fn provide(
         &self,
         parts: Parts<'a>,
         source: &mut Source,
@@ -69,15 +99,19 @@ impl<'a> Provide<'a> {
                 self.zeros(parts, range)?;
                 write();
             }
-            Contents::Repeated => match source {
-                Some(source) => self.repeat(parts, source, range)?,
-                None => {
-                    self.zeros(parts, range)?;
-                    write();
-                    let whole = range.len() - range.len() % parts.page_bytes();
-                    *source = (whole > 0).then(|| range.start..range.start + whole);
+            Contents::Repeated => {
+                match source {
+                    Some(source) => self.repeat(parts, source, range)?,
+                    None => {
+                        self.zeros(parts, range)?;
+                        write();
+                    }
                 }
-            },
+                let whole = range.len() - range.len() % parts.page_bytes();
+                if whole > source.as_ref().map_or(0, Range::len) {
+                    *source = Some(range.start..range.start + whole);
+                }
+            }
             Contents::Copied(from) => {
                 // The last page that the source reaches may be one that it ends in.
                 let end = from.len() - from.len() % parts.page_bytes();
@@ -92,17 +126,7 @@ impl<'a> Provide<'a> {
                 }
             }
         }
-        self.provided.fetch_add(range.len(), Ordering::Relaxed);
         Ok(())
-    }
-
-    /// Leaves the pages of a range to the kernel, those that are missing.
-    pub(crate) fn withdraw(
-        &self,
-        parts: Parts<'_>,
-        range: &Range<usize>,
-    ) -> Result<(), MemoryError> {
-        self.provider.withdraw(&taken(parts, range))
     }
 
     fn zeros(&self, parts: Parts<'_>, range: &Range<usize>) -> Result<(), MemoryError> {

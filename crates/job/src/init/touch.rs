@@ -213,13 +213,12 @@ impl<'a> Touch<'a> {
     ) -> Result<(), Failure> {
         let Owned { elements, rest } = self.pieces.elements.owned(&range);
         let write = || self.write(elements.clone(), write);
-        if let Err(error) = provide.bring(self.parts, &mut own.source, &range, write) {
-            tracing::debug!(?range, %error, "pages are cleared, and not provided");
-            let withdrawn = provide.withdraw(self.parts, &range);
-            withdrawn.map_err(|source| {
-                let range = range.clone();
-                Failure::Populate { node, range, source }
-            })?;
+        let brought = provide.bring(self.parts, &mut own.source, &range, write);
+        let is_provided = brought.map_err(|source| {
+            let range = range.clone();
+            Failure::Populate { node, range, source }
+        })?;
+        if !is_provided {
             self.populate(node, range)?;
             write();
         }
