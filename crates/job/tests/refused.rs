@@ -1,34 +1,13 @@
 //! Operations on memory where single calls are refused, as container engines do.
 
-use std::error::Error;
-use std::thread;
+mod common;
 
+use common::where_refused;
 use firsttouch_job::{
     JobError, Locality, PageMigration, PagePin, PageRelease, Placement, Replicate,
 };
 use firsttouch_memory::Region;
-use firsttouch_pool::Pool;
-use firsttouch_testing::{Call, refuse, skipped};
-
-type Result = std::result::Result<(), Box<dyn Error + Send + Sync>>;
-
-/// Runs a check on a thread, and a pool of its own, whose calls are refused.
-fn where_refused(calls: &[Call], check: impl Fn(&Pool) -> Result + Send + Copy) {
-    for errno in [libc::EPERM, libc::ENOSYS] {
-        let checked = thread::scope(|scope| {
-            // A filter is its thread's, and goes with it.
-            let thread = scope.spawn(move || match refuse(calls, errno) {
-                Ok(()) => check(&Pool::new()?),
-                Err(error) => {
-                    skipped("refused calls", &error);
-                    Ok(())
-                }
-            });
-            thread.join()
-        });
-        checked.expect("the thread's assertions hold").expect("it is as it should be");
-    }
-}
+use firsttouch_testing::Call;
 
 fn full(len: usize) -> Region {
     let mut region = Region::builder(len).build().expect("memory for a test");

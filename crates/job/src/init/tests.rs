@@ -332,34 +332,45 @@ fn a_thread_follows_the_node_of_its_chunks_and_gets_its_own_policy_back() -> Res
 #[test]
 fn pages_that_cannot_be_had_stop_the_job_with_the_node_and_what_was_placed() -> Result {
     let pool = Pool::new()?;
-    let len = 16 << 20;
-    let mut region = base(len);
-    let page_bytes = region.page_bytes();
-    let hole = len / 2..len / 2 + page_bytes;
-    let start = region.as_ptr().wrapping_add(hole.start).cast_mut();
-    // A page of a file that ends before it: it cannot be had, and nothing
-    // that other tests map meanwhile can get its place.
-    let empty = tempfile::tempfile()?;
-    let (access, kind) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | libc::MAP_FIXED);
-    let fd = std::os::fd::AsRawFd::as_raw_fd(&empty);
-    // SAFETY: the page is the region's, which is unmapped with whatever is
-    // mapped there; and nobody looks at its bytes.
-    let mapped = unsafe { libc::mmap(start.cast(), page_bytes, access, kind, fd, 0) };
-    assert_eq!(mapped, start.cast());
-    let result = PageInit::new(&mut region).zero(&pool);
-    let error = result.expect_err("there is a hole");
-    let told = error.to_string();
-    let JobError::Init { node, range, initialised, placed, .. } = error else {
-        return Err(error.into());
-    };
-    assert!(range.start <= hole.start && hole.end <= range.end, "{range:?}");
-    assert!(initialised <= len - range.len(), "{initialised}");
-    assert_eq!(node.is_some(), !Sites::of(&pool).usable().is_empty());
-    // Some containers do not tell where pages lie.
-    if let Ok(found) = region.residency(0..len) {
-        let pages = node.map_or(found.present(), |node| found.pages_on(node));
-        assert_eq!(placed, Some(pages * found.page_bytes() as u64));
-        assert!(told.contains(&format!("{} bytes of the region lie there", placed.unwrap_or(0))));
+    // The kernel provides pages of files in memory, and of no others: it fails
+    // underway with the one, and before the first page with the other.
+    for directory in ["/dev/shm", "/tmp"] {
+        let Ok(empty) = tempfile::tempfile_in(directory) else { continue };
+        for stores in [Stores::Provided, Stores::Cached] {
+            let len = 16 << 20;
+            let mut region = base(len);
+            let hole = len / 2..len / 2 + region.page_bytes();
+            dig(&region, &hole, &empty);
+            let result = PageInit::new(&mut region).stores(stores).fill(&pool, 1_u8);
+            let error = result.expect_err("there is a hole");
+            let told = error.to_string();
+            let JobError::Init { node, range, initialised, placed, .. } = error else {
+                return Err(error.into());
+            };
+            assert!(range.start <= hole.start && hole.end <= range.end, "{range:?}");
+            assert!(initialised <= len - range.len(), "{initialised}");
+            assert_eq!(node.is_some(), !Sites::of(&pool).usable().is_empty());
+            // Some containers do not tell where pages lie.
+            if let Ok(found) = region.residency(0..len) {
+                let pages = node.map_or(found.present(), |node| found.pages_on(node));
+                assert_eq!(placed, Some(pages * found.page_bytes() as u64));
+                let lie = format!("{} bytes of the region lie there", placed.unwrap_or(0));
+                assert!(told.contains(&lie), "{told}");
+            }
+            // What was not provided is the kernel's to clear.
+            assert!(region.as_slice()[..hole.start].iter().all(|&byte| byte <= 1));
+        }
     }
     Ok(())
+}
+
+/// Maps a page of an empty file into a region: it cannot be had, and nothing that other tests map can get its place.
+fn dig(region: &Region, hole: &std::ops::Range<usize>, empty: &std::fs::File) {
+    let start = region.as_ptr().wrapping_add(hole.start).cast_mut();
+    let (access, kind) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | libc::MAP_FIXED);
+    let fd = std::os::fd::AsRawFd::as_raw_fd(empty);
+    // SAFETY: the page is the region's, which is unmapped with whatever is
+    // mapped there; and nobody looks at its bytes.
+    let mapped = unsafe { libc::mmap(start.cast(), hole.len(), access, kind, fd, 0) };
+    assert_eq!(mapped, start.cast());
 }
