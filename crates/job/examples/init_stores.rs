@@ -10,7 +10,9 @@
 //! ```
 //!
 //! Arguments: `base`, `transparent` or `huge`; MiB; repetitions; threads; and
-//! words that the names of the ways must have one of.
+//! words that the names of the ways must have one of. Pages that cannot be
+//! provided are cleared in the ways called so: of transparent huge pages, and
+//! where a filter refuses `userfaultfd`.
 
 #![allow(clippy::print_stdout, reason = "it is a program")]
 
@@ -41,7 +43,7 @@ enum Way {
     /// Populates a piece, then writes it; `true` past the caches.
     Pieces(usize, bool),
     /// `PageInit::zero`.
-    Zero,
+    Zero(Stores),
     /// `PageInit::fill`.
     Fill(Stores),
     /// `PageInit::copy_from`, of as many bytes that are there.
@@ -55,17 +57,21 @@ fn ways() -> Vec<(String, Way)> {
         ("zero: serial".to_owned(), Way::Serial),
         ("zero: populate by 2 MiB".to_owned(), Way::Populate(2 * MIB)),
         ("zero: populate by 16 MiB".to_owned(), Way::Populate(CHUNK)),
-        ("zero: PageInit".to_owned(), Way::Zero),
+        // Any stores but provided ones leave zeros to the kernel's clearing.
+        ("zero: cleared".to_owned(), Way::Zero(Stores::Cached)),
+        ("zero: provided".to_owned(), Way::Zero(Stores::Provided)),
         ("fill: plain stores".to_owned(), Way::Plain),
     ];
     for kib in [64, 256, 512, 1024, 2048, 16384] {
         ways.push((format!("fill: {kib} KiB, cached"), Way::Pieces(kib << 10, false)));
         ways.push((format!("fill: {kib} KiB, streaming"), Way::Pieces(kib << 10, true)));
     }
+    ways.push(("fill: provided".to_owned(), Way::Fill(Stores::Provided)));
     for stores in [Stores::Auto, Stores::Cached, Stores::Streaming] {
         ways.push((format!("fill: PageInit {stores:?}"), Way::Fill(stores)));
     }
     ways.push(("copy: plain stores".to_owned(), Way::PlainCopy));
+    ways.push(("copy: provided".to_owned(), Way::Copy(Stores::Provided)));
     for stores in [Stores::Auto, Stores::Cached, Stores::Streaming] {
         ways.push((format!("copy: PageInit {stores:?}"), Way::Copy(stores)));
     }
@@ -134,7 +140,7 @@ fn measure(
             by_pieces(region, many, piece, |words| streaming::fill(words, VALUE));
         }
         Way::Pieces(piece, false) => by_pieces(region, many, piece, |words| words.fill(VALUE)),
-        Way::Zero => drop(init(region).zero(pool)?),
+        Way::Zero(stores) => drop(init(region).stores(stores).zero(pool)?),
         Way::Fill(stores) => drop(init(region).stores(stores).fill(pool, VALUE)?),
         Way::Copy(stores) => drop(init(region).stores(stores).copy_from(pool, source)?),
         Way::PlainCopy => by_threads(region, many, |part| {
