@@ -57,6 +57,9 @@ pub(super) fn initialise(
         // Not before: of huge pages it would be a view, and the region no longer fresh.
         let address = region.as_ptr() as usize;
         let nodes = page_nodes(region.as_slice())?;
+        // Pages come with their contents wherever the library says that they do.
+        let provided = if size == PageSize::Transparent { 0 } else { bytes };
+        ensure!(report.provided == provided, "{} of {provided} bytes came so", report.provided);
         let found = count(&nodes);
         let pages = report.pages.as_ref().context("nothing was read back")?;
         let residency = pages.residency.nodes();
