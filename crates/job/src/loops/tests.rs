@@ -533,13 +533,13 @@ fn node_sums_are_put_together_once_each() -> Result {
     Ok(())
 }
 
-/// Runs a loop over 1,000 indices that is expected to be brief; returns whether it was, and whether helpers took part.
+/// Runs a loop over 8 indices that is expected to be brief; returns whether it was, and whether helpers took part.
 fn run_as_brief(pool: &Pool, item: impl Fn(usize) + Sync) -> (bool, bool) {
     fn entry_of<B: Fn(&mut ThreadChunks<'_, '_>)>(_: &B, units: usize) -> Entry {
         Entry::of::<B>(units)
     }
     let (caller, helped) = (thread::current().id(), AtomicUsize::new(0));
-    let visits = Visits::new(1000);
+    let visits = Visits::new(8);
     let body = |chunks: &mut ThreadChunks<'_, '_>| {
         for chunk in chunks {
             if thread::current().id() != caller {
@@ -551,10 +551,10 @@ fn run_as_brief(pool: &Pool, item: impl Fn(usize) + Sync) -> (bool, bool) {
             });
         }
     };
-    let entry = entry_of(&body, 1000);
+    let entry = entry_of(&body, 8);
     entry.note(Expected::Brief);
     let options = Loop::new().schedule(Schedule::Static).options;
-    chunks::run(pool, &options, Help::default(), 0..1000, body).expect("it can be cut");
+    chunks::run(pool, &options, Help::default(), 0..8, body).expect("it can be cut");
     assert!(visits.each_once());
     (entry.expected() == Expected::Brief, helped.into_inner() > 0)
 }
