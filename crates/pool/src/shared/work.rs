@@ -1,0 +1,88 @@
+//! What a pool's threads write: those of a node together, and each helper alone.
+
+use std::sync::atomic::AtomicU16;
+
+use crossbeam_utils::CachePadded;
+
+use crate::absent::Absent;
+use crate::activity::Activity;
+use crate::board::Board;
+use crate::counters::Tally;
+use crate::node_counter;
+use crate::node_queues::NodeQueues;
+use crate::origin::Origin;
+use crate::post::{Claim, Post, Tickets};
+use crate::sleep::Sleep;
+use crate::sync::AtomicUsize;
+
+/// What a node's helpers write, on pages of that node.
+pub(crate) struct NodeWork {
+    pub(crate) activity: CachePadded<Activity>,
+    pub(crate) front: CachePadded<Front>,
+    pub(super) callers: CachePadded<Callers>,
+    pub(super) board: CachePadded<Board>,
+    pub(super) queues: NodeQueues,
+    pub(crate) absent: CachePadded<Absent>,
+    /// The last-level cache that each helper was at when it last began to search: a hint.
+    pub(super) caches: Box<[AtomicU16]>,
+    pub(crate) counters: node_counter::Counters,
+}
+
+/// What a call writes and what the helpers that watch for it write, together in a cache line.
+#[derive(Debug, Default)]
+#[repr(C)]
+pub(crate) struct Front {
+    pub(crate) post: Post,
+    pub(crate) sleep: Sleep,
+}
+
+/// What callers write, and helpers seldom look at.
+#[derive(Debug, Default)]
+pub(super) struct Callers {
+    pub(super) claim: Claim,
+    /// How many helpers the last call wants woken, beyond those that were.
+    pub(super) unsummoned: AtomicUsize,
+    /// How many calls have asked the node.
+    pub(super) summoned: AtomicUsize,
+    /// What `summoned` was when all helpers were woken last.
+    pub(super) wakened: AtomicUsize,
+}
+
+/// What one helper writes and others read, on pages of its node.
+#[derive(Debug)]
+pub(crate) struct HelperWork {
+    pub(crate) tally: Tally,
+    pub(crate) origin: CachePadded<Origin>,
+}
+
+impl NodeWork {
+    /// Makes it for a node of so many helpers, and CPUs for so many threads.
+    pub(crate) fn new(helpers: usize, capacity: usize) -> Self {
+        Self {
+            activity: Activity::new(helpers, capacity).into(),
+            front: CachePadded::default(),
+            callers: CachePadded::default(),
+            board: CachePadded::default(),
+            queues: NodeQueues::default(),
+            absent: CachePadded::default(),
+            caches: (0..helpers).map(|_| AtomicU16::new(0)).collect(),
+            counters: node_counter::Counters::default(),
+        }
+    }
+
+    /// The tickets of all open calls that nobody has taken.
+    pub(super) fn tickets(&self) -> Tickets {
+        let (posted, more) = (self.front.post.all_tickets(), self.board.tickets());
+        Tickets {
+            required: posted.required.saturating_add(more.required),
+            optional: posted.optional.saturating_add(more.optional),
+        }
+    }
+}
+
+impl HelperWork {
+    /// Makes it for a helper of a pool of so many nodes.
+    pub(crate) fn new(nodes: usize) -> Self {
+        Self { tally: Tally::new(nodes), origin: CachePadded::default() }
+    }
+}
