@@ -16,6 +16,13 @@ use crate::worker::Worker;
 /// require it while it waits, as in every wait of a pool; so it may wait here
 /// in a closure that it runs. `Send` and `Sync`.
 ///
+/// # Fork
+///
+/// One that a child of `fork` inherits is not to be used there: another thread
+/// of the parent may have been in the midst of a use, and then the child's
+/// would wait for ever. Where a thread forks in a condition, or in a call that
+/// it takes part in while it waits, the wait panics in the child and says so.
+///
 /// # Examples
 ///
 /// ```
@@ -74,6 +81,11 @@ impl EventCount {
     /// and may be at any other time. No lock is held meanwhile. Whoever makes
     /// it true must not do so after the calling thread has returned from here:
     /// a helper that waits for what the frames below it do, waits for ever.
+    ///
+    /// # Panics
+    ///
+    /// In a child that `fork` has made in the midst of it, where the condition
+    /// does not hold. And with a panic of the condition.
     pub fn wait_until(
         &self,
         deadline: Option<Instant>,
@@ -98,7 +110,12 @@ impl EventCount {
             if condition() {
                 return true;
             }
-            if !serve() {
+            let served = serve();
+            assert!(
+                registered.is_here(),
+                "this process is a fork of the one that began this wait, and nobody ends it here"
+            );
+            if !served {
                 match home {
                     // While it sleeps, another thread may have its CPU.
                     Some(home) => home.rests(|| sleep(left)),
@@ -114,7 +131,7 @@ impl EventCount {
         let number = waiters.next;
         waiters.next = number.wrapping_add(1);
         waiters.threads.push((number, current()));
-        Registered { event: self, number }
+        Registered { event: self, number, process: std::process::id() }
     }
 }
 
@@ -127,10 +144,23 @@ fn sleep(left: Option<Duration>) {
 struct Registered<'e> {
     event: &'e EventCount,
     number: usize,
+    /// The process in which the thread waits.
+    process: u32,
+}
+
+impl Registered<'_> {
+    /// Whether this is the process in which the thread waits, and no child that it has forked since.
+    fn is_here(&self) -> bool {
+        std::process::id() == self.process
+    }
 }
 
 impl Drop for Registered<'_> {
     fn drop(&mut self) {
+        if !self.is_here() {
+            // Another thread may have held the lock at the fork: there it stays locked.
+            return;
+        }
         self.event.waiters.lock().threads.retain(|&(number, _)| number != self.number);
     }
 }
@@ -147,6 +177,7 @@ mod tests {
     use std::thread;
 
     use super::*;
+    use crate::process::tests::{FINE, exit_in_child};
     use crate::{Pool, Team};
 
     #[test]
@@ -188,6 +219,18 @@ mod tests {
             })
         }));
         assert!(waited.is_err());
+        assert!(event.waiters.lock().threads.is_empty());
+    }
+
+    #[test]
+    fn a_place_is_given_up_in_a_forked_child_though_the_lock_was_held() {
+        let event = EventCount::new();
+        let mut registered = Some(event.register());
+        let lock = event.waiters.lock();
+        let exit = exit_in_child(|| registered.take().is_some());
+        drop(lock);
+        assert_eq!(exit, FINE);
+        drop(registered);
         assert!(event.waiters.lock().threads.is_empty());
     }
 

@@ -1,8 +1,8 @@
 //! The global pool, and the functions that use the pool that the calling thread works for.
 
 use std::cell::Cell;
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::ptr;
+use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 use std::time::Duration;
 
 use crate::builder::PoolBuilder;
@@ -14,8 +14,13 @@ use crate::task::{self, Scope};
 use crate::team::Member;
 use crate::worker::Worker;
 
-/// The global pool, once it is built; never dropped.
-static GLOBAL: OnceLock<Pool> = OnceLock::new();
+/// The global pool, once it is built; null before.
+///
+/// No lock guards it but the turn to build it: a child of `fork` could find one
+/// locked for ever.
+///
+/// Invariant: written only by who has the turn, and only once, with a pool that is never dropped.
+static GLOBAL: AtomicPtr<Pool> = AtomicPtr::new(ptr::null_mut());
 
 /// The process of which a thread builds the global pool; 0 where none does.
 ///
@@ -56,6 +61,14 @@ impl Turn {
             }
         }
     }
+
+    /// Has all threads use this pool, where there is no other yet.
+    fn set(&self, pool: Pool) -> &'static Pool {
+        let pool: &'static Pool = Box::leak(Box::new(pool));
+        // Release: whoever finds it finds it as it was built.
+        GLOBAL.store(ptr::from_ref(pool).cast_mut(), Ordering::Release);
+        pool
+    }
 }
 
 impl Drop for Turn {
@@ -65,34 +78,43 @@ impl Drop for Turn {
     }
 }
 
+/// Returns the global pool where there is one.
+#[inline]
+fn get() -> Option<&'static Pool> {
+    // Acquire: it is as its builder left it.
+    let pool = GLOBAL.load(Ordering::Acquire);
+    // SAFETY: by the invariant of `GLOBAL` it is null, or a pool that stays. All
+    // threads may share it, as `Pool` is `Sync`.
+    unsafe { pool.as_ref() }
+}
+
+const _: () = {
+    const fn is_shared<T: Send + Sync>() {}
+    is_shared::<Pool>();
+};
+
 /// Builds the global pool, where there is none.
 pub(crate) fn build(builder: PoolBuilder) -> Result<&'static Pool, PoolError> {
     let exists = |pool: &Pool| Err(PoolError::GlobalExists { helpers: pool.helpers().len() });
-    if let Some(pool) = GLOBAL.get() {
+    if let Some(pool) = get() {
         return exists(pool);
     }
-    let _turn = Turn::take();
-    match GLOBAL.get() {
+    let turn = Turn::take();
+    match get() {
         Some(pool) => exists(pool),
-        None => {
-            let pool = builder.build()?;
-            Ok(GLOBAL.get_or_init(|| pool))
-        }
+        None => Ok(turn.set(builder.build()?)),
     }
 }
 
 /// Returns the global pool; builds it where there is none.
 pub(crate) fn global() -> Result<&'static Pool, PoolError> {
-    let pool = match GLOBAL.get() {
+    let pool = match get() {
         Some(pool) => pool,
         None => {
-            let _turn = Turn::take();
-            match GLOBAL.get() {
+            let turn = Turn::take();
+            match get() {
                 Some(pool) => pool,
-                None => {
-                    let pool = Pool::new()?;
-                    GLOBAL.get_or_init(|| pool)
-                }
+                None => turn.set(Pool::new()?),
             }
         }
     };

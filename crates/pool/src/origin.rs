@@ -4,6 +4,7 @@
 //! `docs/protocols/waiting.md`.
 
 use crate::completion::Completion;
+use crate::process::Process;
 use crate::sync::{AtomicUsize, Ordering, pause};
 
 /// The job that a helper took from another thread and is running now.
@@ -33,8 +34,9 @@ impl Origin {
     /// Sets what the helper is at; returns what it was at. Only the helper may call this.
     ///
     /// Waits for an owner that is taking a job from the deque, which is a
-    /// matter of a few instructions.
-    pub(crate) fn change(&self, next: JobId) -> JobId {
+    /// matter of a few instructions. `here` is the helper's process: a copy of
+    /// the helper in a forked child has no such owner to wait for.
+    pub(crate) fn change(&self, next: JobId, here: &Process) -> JobId {
         // Relaxed: only the helper changes what the word names.
         let now = self.0.load(Ordering::Relaxed) & !TAKING;
         let mut looks = 0;
@@ -45,6 +47,11 @@ impl Origin {
             .compare_exchange_weak(now, next.0, Ordering::AcqRel, Ordering::Relaxed)
             .is_err()
         {
+            if !here.is_here() {
+                // Relaxed: no other thread has this word there.
+                self.0.store(next.0, Ordering::Relaxed);
+                break;
+            }
             looks += 1;
             pause(looks);
         }
@@ -70,18 +77,32 @@ impl Origin {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
+    use crate::process::tests::{FINE, exit_in_child};
 
     #[test]
     fn jobs_are_taken_only_while_the_helper_is_at_the_owners_job() {
         let flags = [Completion::new(), Completion::new()];
         let [one, other] = flags.each_ref().map(|done| JobId::of(done));
-        let origin = Origin::default();
+        let (origin, here) = (Origin::default(), Process::new());
         assert_eq!(origin.while_at(one, || Some(1)), None);
-        assert_eq!(origin.change(one), JobId::of(std::ptr::null()));
+        assert_eq!(origin.change(one, &here), JobId::of(std::ptr::null()));
         assert_eq!(origin.while_at(one, || Some(1)), Some(1));
         assert_eq!(origin.while_at(one, || None::<u8>), None);
-        assert_eq!(origin.change(other), one);
+        assert_eq!(origin.change(other, &here), one);
         assert_eq!(origin.while_at(one, || Some(1)), None);
         assert_eq!(origin.while_at(other, || Some(2)), Some(2));
+    }
+    #[test]
+    fn a_forked_copy_waits_for_no_owner() {
+        let flags = [Completion::new(), Completion::new()];
+        let [one, other] = flags.each_ref().map(|done| JobId::of(done));
+        let (origin, here) = (Origin::default(), Process::new());
+        origin.change(one, &here);
+        let exit = origin.while_at(one, || {
+            // The helper is here at this moment.
+            Some(exit_in_child(|| origin.change(other, &here) == one))
+        });
+        assert_eq!(exit, Some(FINE));
+        assert_eq!(origin.change(other, &here), one);
     }
 }

@@ -99,8 +99,41 @@ fn forked() -> ! {
 }
 
 #[cfg(all(test, not(loom)))]
-mod tests {
+pub(crate) mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
     use super::*;
+
+    /// What a child ends with where its body holds.
+    pub(crate) const FINE: i32 = 0;
+
+    /// How long a child may take, in seconds.
+    const LIMIT: u32 = 30;
+
+    /// Forks; returns what the child ended with: [`FINE`] where `body` returned true in it.
+    ///
+    /// Other tests may hold any lock at that moment, so the body must neither
+    /// lock anything nor panic: where it would hang, an alarm ends the child.
+    pub(crate) fn exit_in_child(body: impl FnOnce() -> bool) -> i32 {
+        // SAFETY: the child uses what its body may, and ends without a return.
+        match unsafe { libc::fork() } {
+            0 => {
+                // SAFETY: it sets a timer and nothing else.
+                unsafe { libc::alarm(LIMIT) };
+                let holds = catch_unwind(AssertUnwindSafe(body)).unwrap_or(false);
+                // SAFETY: it ends the process.
+                unsafe { libc::_exit(if holds { FINE } else { 1 }) }
+            }
+            child => {
+                let mut status = 0;
+                // SAFETY: the status is written to a place of its own.
+                let waited = unsafe { libc::waitpid(child, &raw mut status, 0) };
+                assert_eq!(waited, child, "the child is this process's");
+                assert!(libc::WIFEXITED(status), "the child hung or aborted: {status:#x}");
+                libc::WEXITSTATUS(status)
+            }
+        }
+    }
 
     #[test]
     fn a_process_is_the_one_that_marked_itself() {

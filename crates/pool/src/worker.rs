@@ -167,7 +167,7 @@ impl<'p> Worker<'p> {
 
     fn change_origin(&self, done: *const Completion) {
         if let Some(helper) = self.helper {
-            self.shared.work[helper].origin.change(JobId::of(done));
+            self.shared.work[helper].origin.change(JobId::of(done), self.process());
         }
     }
 

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicI32, Ordering::Relaxed};
 use std::sync::{Arc, Barrier, mpsc};
 
 use common::{fib, pool_of, watched};
-use firsttouch_pool::{Pool, PoolError, Team};
+use firsttouch_pool::{EventCount, Pool, PoolError, Team};
 use firsttouch_topology::NodeId;
 
 /// How long a child may take, in seconds.
@@ -281,6 +281,30 @@ fn a_call_that_was_open_at_the_fork_ends_in_the_child_where_it_waits_for_nobody(
             None => exit(FINE),
         }
         assert_eq!(fib(&pool, 10), 55);
+    });
+}
+
+#[test]
+fn a_wait_at_an_event_count_that_was_open_at_the_fork_panics_in_the_child() {
+    watched("a_wait_at_an_event_count_that_was_open_at_the_fork_panics_in_the_child", || {
+        let (event, mut child, mut looks) = (EventCount::new(), None, 0);
+        let said = says_fork(|| {
+            event.wait_until(None, || {
+                looks += 1;
+                // The second look is one of a thread that is about to sleep.
+                if looks == 2 {
+                    child = fork();
+                }
+                child.is_some()
+            })
+        });
+        match child {
+            None => exit(if said { FINE } else { PANICKED }),
+            Some(child) => {
+                assert!(!said, "the parent's wait ends");
+                assert_eq!(exit_of(child), FINE);
+            }
+        }
     });
 }
 

@@ -8,6 +8,7 @@ use loom::thread;
 use super::check;
 use crate::completion::Completion;
 use crate::origin::{JobId, Origin};
+use crate::process::Process;
 
 /// What a deque of one place holds.
 const EMPTY: usize = 0;
@@ -27,13 +28,13 @@ fn an_owner_takes_nothing_that_was_queued_before_its_job_or_after() {
                 let name = |place: usize| JobId::of(&raw const done[place]);
                 // Whatever was queued before is gone when the job begins.
                 deque.store(EMPTY, Relaxed);
-                let before = origin.change(name(0));
+                let before = origin.change(name(0), &Process);
                 deque.store(OF_THE_JOB, Relaxed);
                 // The owner may take it; else the thief takes it back.
                 deque.swap(EMPTY, Relaxed);
-                assert_eq!(origin.change(before), name(0));
+                assert_eq!(origin.change(before, &Process), name(0));
                 deque.store(OF_ANOTHER, Relaxed);
-                origin.change(name(1));
+                origin.change(name(1), &Process);
             }
         });
         let (origin, deque) = &*shared;
@@ -70,8 +71,8 @@ fn what_is_taken_is_of_the_job_that_the_helper_is_at() {
                 helper.queued.with_mut(|queued| unsafe { *queued = job });
             };
             queue(1);
-            let before = helper.origin.change(job);
-            helper.origin.change(before);
+            let before = helper.origin.change(job, &Process);
+            helper.origin.change(before, &Process);
             queue(2);
         });
         let taken = owner.origin.while_at(job, || {
