@@ -12,6 +12,7 @@ mod pool;
 mod post;
 mod shutdown;
 mod sleep;
+mod summon;
 
 use std::sync::{Arc, LazyLock};
 

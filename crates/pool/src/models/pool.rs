@@ -77,6 +77,13 @@ impl Model {
 
     /// As [`Model::on_nodes`], in a pool where no more helpers than these may take a job.
     fn restricted(nodes: &[u32], steal: Steal) -> Self {
+        Self::of(nodes, steal, |worker, index| {
+            helper::run(worker, index, Kept::to(Place::Anywhere, Pinned::None));
+        })
+    }
+
+    /// Starts a thread for one helper on each of these nodes, which does this.
+    pub(super) fn of(nodes: &[u32], steal: Steal, helper: fn(&Worker<'_>, usize)) -> Self {
         let (deques, handles, shared) = Self::shared_by(nodes, steal);
         let threads =
             deques.into_iter().zip(handles).enumerate().map(|(index, (deque, handle))| {
@@ -84,16 +91,15 @@ impl Model {
                 thread::spawn(move || {
                     handle.adopt();
                     let node = shared.place_of_node(index);
-                    let kept = Kept::to(Place::Anywhere, Pinned::None);
-                    helper::run(&Worker::helper(&shared, deque, node, index), index, kept);
+                    helper(&Worker::helper(&shared, deque, node, index), index);
                 })
             });
         Self { threads: threads.collect(), shared }
     }
 
     /// Runs a call that needs `required` helpers and invites `optional` ones; returns how many took part.
-    fn call(&self, required: usize, optional: usize) -> usize {
-        let came = [(); 3].map(|()| UnsafeCell::new(false));
+    pub(super) fn call(&self, required: usize, optional: usize) -> usize {
+        let came = [(); 4].map(|()| UnsafeCell::new(false));
         let came = Shareable(&came);
         enter(&self.shared, |worker| {
             let work = |arrival: crate::call::Arrival| {
@@ -125,6 +131,11 @@ impl Model {
     /// Ends the helpers.
     fn shut_down(self) {
         self.shared.shut_down();
+        self.join();
+    }
+
+    /// Waits until the helpers' threads have ended.
+    pub(super) fn join(self) {
         self.threads.into_iter().for_each(|thread| thread.join().expect("a helper ends"));
     }
 }

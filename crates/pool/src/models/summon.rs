@@ -1,0 +1,97 @@
+//! Summoning: a helper that sleeps is woken for a required ticket that those who search do not take.
+//!
+//! The caller counts on whoever searches when it looks. Here each helper takes
+//! the steps of one part of `helper.rs`, so that three of them fit in a model.
+
+use loom::thread;
+
+use super::check_within;
+use super::pool::Model;
+use crate::board::Looking;
+use crate::shared::NodeWork;
+use crate::steal::Steal;
+use crate::sync::pause;
+use crate::worker::Worker;
+
+/// What helpers write on the only node.
+fn node<'w>(worker: &'w Worker<'_>) -> &'w NodeWork {
+    &worker.shared().nodes[0].work
+}
+
+/// Sleeps, and comes to the call: a helper that nobody wakes is a deadlock.
+fn sleeps(worker: &Worker<'_>, helper: usize) {
+    let shared = worker.shared();
+    node(worker).front.sleep.sleep(helper, || shared.has_work_for(worker, helper));
+    comes(worker, helper);
+}
+
+/// Takes a ticket as a helper that searches, and searches again when its part is done.
+fn comes(worker: &Worker<'_>, helper: usize) {
+    let shared = worker.shared();
+    let part = loop {
+        match shared.accept(worker, Looking::ForAny) {
+            Some(part) => break part,
+            None => pause(0),
+        }
+    };
+    shared.found_work(0, 0);
+    // SAFETY: [part] it was accepted.
+    unsafe { part.take(shared, helper, || node(worker).front.sleep.begin_search()) };
+}
+
+/// Searches, and finds something else that lasts longer than the call.
+fn finds_a_job(worker: &Worker<'_>) {
+    node(worker).front.sleep.begin_search();
+    pause(0);
+    worker.shared().found_work(0, 0);
+}
+
+/// Calls so many helpers while those that sleep may do so already; with at most one preemption.
+fn call(helpers: &'static [u32], required: usize, helper: fn(&Worker<'_>, usize)) {
+    check_within(1, move || {
+        let model = Model::of(helpers, Steal::Anywhere, helper);
+        thread::yield_now();
+        assert_eq!(model.call(required, 0), 1 + required);
+        model.join();
+    });
+}
+
+#[test]
+fn the_only_one_to_search_that_finds_a_job_leaves_the_call_to_one_that_sleeps() {
+    call(&[0; 2], 1, |worker, helper| match helper {
+        0 => sleeps(worker, helper),
+        _ => finds_a_job(worker),
+    });
+}
+
+#[test]
+fn one_that_came_and_stops_searching_leaves_the_rest_to_one_that_sleeps() {
+    call(&[0; 3], 2, |worker, helper| match helper {
+        0 => sleeps(worker, helper),
+        1 => finds_a_job(worker),
+        _ => {
+            node(worker).front.sleep.begin_search();
+            comes(worker, helper);
+            worker.shared().found_tickets_for_others(0);
+            pause(0);
+            worker.shared().found_nothing(0);
+        }
+    });
+}
+
+#[test]
+fn one_that_came_and_searches_on_leaves_the_rest_to_one_that_sleeps() {
+    call(&[0; 3], 2, |worker, helper| match helper {
+        0 => sleeps(worker, helper),
+        1 => finds_a_job(worker),
+        _ => {
+            node(worker).front.sleep.begin_search();
+            comes(worker, helper);
+            // It looks for as long as the pool's builder was told, which may be for ever.
+            while node(worker).front.post.all_tickets().required > 0 {
+                worker.shared().found_tickets_for_others(0);
+                pause(0);
+            }
+        }
+    });
+}
