@@ -220,9 +220,13 @@ pub(crate) fn fork(
         shared.invite(worker, node, reference, first, tickets);
         first += tickets.total();
     }
-    for Ask { node, tickets } in asks.clone() {
+    let invites = |ask: &Ask| !wakes_late && ask.tickets.optional > 0;
+    for ask @ Ask { node, tickets } in asks.clone() {
         let optional = if wakes_late { 0 } else { tickets.optional };
         let tickets = Tickets { optional, ..tickets };
+        if invites(&ask) {
+            shared.begin_inviting(node);
+        }
         if tickets.total() > 0 {
             shared.summon(node, tickets);
         }
@@ -237,6 +241,7 @@ pub(crate) fn fork(
     }
     let withdrawable = asks.clone().filter(|ask| ask.tickets.optional > 0);
     let withdrawn: usize = withdrawable.map(|ask| shared.withdraw(ask.node, &reference)).sum();
+    asks.clone().filter(invites).for_each(|ask| shared.end_inviting(ask.node));
     if withdrawn < invited && call.give_up(withdrawn) == Remaining::Others {
         wait(worker, call.done(), || false);
     }

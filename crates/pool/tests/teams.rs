@@ -8,7 +8,7 @@ use std::sync::{Barrier, Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use common::{pool_of, pool_on, watched};
+use common::{builder_on, pool_of, pool_on, watched};
 use firsttouch_pool::{Pool, Team};
 use firsttouch_topology::{NodeId, affinity};
 
@@ -276,4 +276,33 @@ fn a_kept_caller_is_narrowed_to_its_node_also_where_it_panics() {
         assert_eq!(payload.downcast_ref(), Some(&"as the test wants"));
         assert_eq!(affinity::current().expect("a thread may read its own affinity"), before);
     }
+}
+
+#[test]
+fn helpers_that_are_invited_by_several_calls_at_once_come_to_all_of_them() {
+    watched("helpers_that_are_invited_by_several_calls_at_once_come_to_all_of_them", || {
+        const CALLERS: usize = 3;
+        // They sleep as soon as they have nothing to do.
+        let builder = builder_on(1, 2 * CALLERS).spin(Duration::ZERO);
+        let pool = builder.build().expect("threads for a test");
+        let node = pool.nodes().next().expect("it has a node").0;
+        let (start, came) = (Barrier::new(CALLERS), AtomicUsize::new(0));
+        thread::scope(|scope| {
+            for _ in 0..CALLERS {
+                scope.spawn(|| {
+                    for round in 1..=300 {
+                        start.wait();
+                        // All go on until all helpers are there. There are enough of them, though one
+                        // that a call has counted on may go to another.
+                        pool.run(&Team::new().invite(node, 2), |_| {
+                            came.fetch_add(1, Relaxed);
+                            while came.load(Relaxed) < 3 * CALLERS * round {
+                                thread::yield_now();
+                            }
+                        });
+                    }
+                });
+            }
+        });
+    });
 }

@@ -67,6 +67,37 @@ impl Shared {
         }
     }
 
+    /// Counts a call as one that wants helpers of a node woken which it does not require; before it [summons](Shared::summon) them.
+    pub(crate) fn begin_inviting(&self, node: usize) {
+        // Relaxed: the fence in `summon` orders it before the look at who searches.
+        self.nodes[node].work.callers.inviting.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Ends what [`Shared::begin_inviting`] began.
+    pub(crate) fn end_inviting(&self, node: usize) {
+        self.nodes[node].work.callers.inviting.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Wakes helpers where calls still invite some, and nobody is about to come.
+    ///
+    /// Whom a call has counted on may have gone to another call, or to a job.
+    /// After [`Sleep::end_search`].
+    pub(super) fn wake_for_invited(&self, node: usize) {
+        let NodeWork { front, callers, .. } = &**self.nodes[node].work;
+        let optional = self.nodes[node].work.tickets().optional;
+        // Callers write to their line in each call, so that is looked at last.
+        // Relaxed: the fence in `end_search` orders all of these.
+        if optional == 0
+            || front.sleep.searching() > 0
+            || callers.inviting.load(Ordering::Relaxed) == 0
+        {
+            return;
+        }
+        // Relaxed: see `summon`.
+        callers.unsummoned.store(optional, Ordering::Relaxed);
+        self.summon_more(node);
+    }
+
     /// Wakes helpers of a node for a call that was just published with so many tickets.
     ///
     /// Those that search see it by themselves.

@@ -102,6 +102,7 @@ impl Shared {
             }
         }
         self.wake_for_required(node, Coming::WhoSearch);
+        self.wake_for_invited(node);
     }
 
     /// Ends the search of one of the node's helpers that is about to sleep.

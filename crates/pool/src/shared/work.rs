@@ -46,6 +46,8 @@ pub(super) struct Callers {
     pub(super) summoned: AtomicUsize,
     /// What `summoned` was when all helpers were woken last.
     pub(super) wakened: AtomicUsize,
+    /// How many calls that go on want helpers woken which they do not require.
+    pub(super) inviting: AtomicUsize,
 }
 
 /// What one helper writes and others read, on pages of its node.
