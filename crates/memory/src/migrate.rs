@@ -182,6 +182,8 @@ pub(crate) fn to_node(
         unit: extent.page_bytes,
         has_units: extent.page_size == PageSize::Transparent,
         pages: Vec::new(),
+        unseen: Vec::new(),
+        is_hard: false,
         migrated: Migrated::default(),
         failure: None,
     };
@@ -214,6 +216,10 @@ struct Batch {
     unit: usize,
     has_units: bool,
     pages: Vec<*mut u8>,
+    /// Those of which the kernel named no node.
+    unseen: Vec<*mut u8>,
+    /// Whether the node was full, or pages were busy.
+    is_hard: bool,
     migrated: Migrated,
     /// Why no page is tried any more.
     failure: Option<MemoryError>,
@@ -236,7 +242,9 @@ impl Batch {
             self.migrated.not_tried += left.len() as u64 * self.weight;
             return;
         }
-        let Err(source) = self.try_to_move(&mut left) else { return };
+        let tried = self.try_to_move(&mut left);
+        self.count_unseen();
+        let Err(source) = tried else { return };
         self.migrated.failed += left.len() as u64 * self.weight;
         self.failure = Some(match source.raw_os_error() {
             Some(libc::EACCES) => MemoryError::Call {
@@ -275,6 +283,7 @@ impl Batch {
             if stay == 0 {
                 break;
             }
+            self.is_hard = true;
             if matches!(tried, Tried::Full) {
                 self.migrated.no_room += stay;
                 break;
@@ -350,7 +359,7 @@ impl Batch {
         any
     }
 
-    /// Asks where the pages are, and drops those on the node and those that are nowhere; counts the latter, returns the former.
+    /// Asks where the pages are, and drops those on the node and those that are nowhere; keeps the latter, returns how many the former are.
     ///
     /// What is dropped of the pages is dropped of what the kernel said of them.
     fn drop_settled(
@@ -363,23 +372,40 @@ impl Batch {
         if !self.has_hugetlb() && self.end_watching(pages, &now) {
             sys::page_nodes(&addresses(pages), &mut now)?;
         }
-        let (mut there, mut absent) = (0, 0);
-        let stays: Vec<bool> = now
-            .iter()
-            .map(|&now| {
-                there += u64::from(now == self.node);
-                absent += u64::from(now < 0);
-                now >= 0 && now != self.node
-            })
-            .collect();
+        let there = now.iter().filter(|&&now| now == self.node).count() as u64;
+        let unseen = pages.iter().zip(&now).filter(|(_, now)| **now < 0);
+        self.unseen.extend(unseen.map(|(&page, _)| page));
+        let stays: Vec<bool> = now.iter().map(|&now| now >= 0 && now != self.node).collect();
         let mut keep = stays.iter();
         pages.retain(|_| *keep.next().unwrap_or(&false));
         if let Some(said) = said {
             let mut keep = stays.iter();
             said.retain(|_| *keep.next().unwrap_or(&false));
         }
-        self.migrated.absent += absent * self.weight;
         Ok(there * self.weight)
+    }
+
+    /// Counts the pages of which the kernel named no node.
+    ///
+    /// They are not there; or somebody was moving them, as the kernel does to
+    /// make room where there is little. So where that is likely they are asked
+    /// about once more.
+    fn count_unseen(&mut self) {
+        let unseen = std::mem::take(&mut self.unseen);
+        let mut now = vec![-libc::ENOENT; unseen.len()];
+        if std::mem::take(&mut self.is_hard) && !unseen.is_empty() {
+            thread::sleep(FIRST_WAIT);
+            // Where it is refused now, they count as absent.
+            let _ = sys::page_nodes(&addresses(&unseen), &mut now);
+        }
+        for now in now {
+            let count = match now {
+                now if now == self.node => &mut self.migrated.moved,
+                ..0 => &mut self.migrated.absent,
+                _ => &mut self.migrated.busy,
+            };
+            *count += self.weight;
+        }
     }
 }
 

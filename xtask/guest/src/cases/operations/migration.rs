@@ -6,8 +6,8 @@ use std::os::unix::net::UnixStream;
 
 use anyhow::{Context as _, bail, ensure};
 use firsttouch::{
-    Binding, HugePageSize, JobError, MigrationReport, PageInit, PageMigration, PageSize, Placement,
-    Pool, Region,
+    Binding, HugePageSize, JobError, MigrationReport, NodeSet, PageInit, PageMigration, PageSize,
+    Placement, Pool, Region,
 };
 use firsttouch_guest::machine::Machine;
 
@@ -19,11 +19,12 @@ use crate::cases::page_init::initialise::{
     pages_by_cpus,
 };
 use crate::cases::room::{
-    HUGE, Has, Shares, half_of_free, last_node_full, set_aside, too_much_for,
+    HUGE, Has, LEFT, Shares, half_of_free, last_node_full, set_aside, too_much_for,
 };
 use crate::condition::{Answer, Call, Condition};
 use crate::left_behind;
 use crate::read_back::page_nodes;
+use crate::sysfs;
 
 pub(crate) const CASES: &[Case] = &[
     Case {
@@ -201,18 +202,28 @@ fn watched(machine: &Machine) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A region on the other nodes, which the full one surely has no room for.
+/// A region on other nodes with room for it, which the full one surely has no room for.
 fn elsewhere(machine: &Machine, pool: &Pool) -> anyhow::Result<Region> {
     let full = last_with_memory(machine);
     let mut region = Region::builder(too_much_for(full)?).build()?;
-    let seen = machine.seen();
-    let others = seen.nodes_with_memory().filter(|&node| node != full);
-    let placement = Placement::Nodes(others.map(id).collect());
+    let placement = Placement::Nodes(with_room(machine, full, region.len() as u64)?);
     PageInit::new(&mut region).placement(placement).fill(pool, 7_u8)?;
     let lies = count(&page_nodes(region.as_slice())?);
     let all = lies.values().sum::<u64>() == (region.len() / PAGE) as u64;
     ensure!(all && !lies.contains_key(&full), "it begins with pages on {lies:?}");
     Ok(region)
+}
+
+/// The fewest other nodes that have room for so many bytes, each for an even part.
+fn with_room(machine: &Machine, full: usize, bytes: u64) -> anyhow::Result<NodeSet> {
+    let seen = machine.seen();
+    let others = seen.nodes_with_memory().filter(|&node| node != full);
+    let free = |node| Ok((sysfs::node_memory(node, "MemFree")?, node));
+    let mut others: Vec<(u64, usize)> = others.map(free).collect::<anyhow::Result<_>>()?;
+    others.sort_unstable_by(|one, other| other.cmp(one));
+    let has_room = |&nodes: &usize| others[nodes - 1].0 >= bytes / nodes as u64 + LEFT;
+    let nodes = (1..=others.len()).find(has_room).unwrap_or(others.len());
+    Ok(others[..nodes].iter().map(|&(_, node)| id(node)).collect())
 }
 
 /// Fills a node, and has the case run on two CPUs, so that each page that moves interrupts no more.

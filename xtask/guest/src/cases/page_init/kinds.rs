@@ -279,12 +279,13 @@ fn collapsed(machine: &Machine) -> anyhow::Result<()> {
         for (index, byte) in region.as_mut_slice().iter_mut().enumerate() {
             *byte = (index % 251) as u8;
         }
-        advise(libc::MADV_HUGEPAGE)?;
         let sizes = |region: &Region| -> anyhow::Result<Vec<_>> {
             Ok(region.residency(0..BYTES)?.page_sizes().collect())
         };
         let before = sizes(&region)?;
         ensure!(before == [(PAGE, BYTES as u64)], "pages of {before:?} bytes to begin with");
+        // From here on the kernel's own thread may collapse some, too.
+        advise(libc::MADV_HUGEPAGE)?;
         let report = PageCollapse::new(&mut region).run(&pool)?;
         let after = sizes(&region)?;
         ensure!(

@@ -137,6 +137,8 @@ fn by_name(machine: &Machine) -> anyhow::Result<()> {
     let pool = Pool::new()?;
     let nodes = nodes_of(&pool);
     threads::keep_to(cpus_of(machine, nodes[0]))?;
+    // One that has not begun yet sleeps as well, and is not free for anything.
+    pool.broadcast(|_| ());
     for &to in nodes.iter().skip(1) {
         for _ in 0..5 {
             threads::wait_until_helpers_sleep()?;
