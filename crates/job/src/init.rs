@@ -120,25 +120,25 @@ pub struct Init<'r> {
 impl Places for Init<'_> {}
 impl Binds for Init<'_> {}
 
-/// What the chunks of a region's initialisation begin at multiples of, in bytes.
-fn chunk_align(len: usize, page_bytes: usize) -> usize {
-    if len < 2 * MIN_CHUNK { page_bytes } else { MIN_CHUNK.max(page_bytes) }
+/// What the chunks of a region's initialisation begin at multiples of, in bytes: page tables of base pages, unless shorter chunks are wanted.
+fn chunk_align(len: usize, page_bytes: usize, least_chunk: usize) -> usize {
+    if len < 2 * MIN_CHUNK || least_chunk < MIN_CHUNK {
+        page_bytes
+    } else {
+        MIN_CHUNK.max(page_bytes)
+    }
 }
 
 impl<'r> PageInit<'r> {
     /// Starts to describe the initialisation of a region.
     pub fn new(region: &'r mut Region) -> Self {
         let (len, page_bytes) = (region.len(), region.page_bytes());
-        let mut own =
-            Self::of(Init { region, stores: Stores::default() }, len, page_bytes, MIN_CHUNK);
-        own.job = own.job.align(chunk_align(len, page_bytes));
-        own
+        Self::of(Init { region, stores: Stores::default() }, len, page_bytes, MIN_CHUNK)
     }
 
     /// Takes the options of another job over the same memory.
     pub(crate) fn with_options_of(mut self, job: Job) -> Self {
-        let region = &self.operation.region;
-        self.job = job.align(chunk_align(region.len(), region.page_bytes()));
+        self.job = job;
         self
     }
 
@@ -314,6 +314,8 @@ impl<'r> PageInit<'r> {
         let started = Instant::now();
         let sites = Sites::of(pool);
         let job = self.limited(&sites);
+        let align = chunk_align(len, page_bytes, job.least_chunk());
+        let job = job.align(align);
         let layout = lay_out(&self.placement, len, page_bytes, &sites, job.most_per_node())?;
         // Of shared memory this is what the kernel says of all who have it: a
         // page that another process wrote is not left as it is.

@@ -140,7 +140,9 @@ impl Loop {
     /// time, with this closure and about as many iterations. One that took less
     /// than a microsecond on its caller alone is begun without asking anybody, and
     /// one that took less than ten without waking anybody; they are asked and
-    /// woken after the first chunk that ends later than that.
+    /// woken after the first chunk that ends later than that, and the rest is cut
+    /// anew for them. Loops over ranges that live on nodes are always asked for,
+    /// and so are those under [`Schedule::Guided`].
     ///
     /// With a time, the caller looks at the clock between its chunks, and asks
     /// for help only where the time is over and chunks are left. So chunks

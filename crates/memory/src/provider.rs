@@ -63,6 +63,8 @@ pub struct Provider<'a> {
     extent: Extent,
     /// Zeros for a huge page. Invariant: read only, with every page mapped.
     zeros: Option<Region>,
+    /// The process whose pages they are: a forked child has the descriptor too, and it acts on these.
+    process: u32,
     /// The region is borrowed as if its bytes were.
     bytes: PhantomData<&'a mut [u8]>,
 }
@@ -102,7 +104,8 @@ impl Provider<'_> {
         unsafe { userfault::register(&userfault, extent.base, extent.mapped) }
             .inspect_err(|error| tracing::debug!(%error, "pages are not provided but cleared"))
             .ok()?;
-        Some(Self { userfault, extent, zeros, bytes: PhantomData })
+        let process = std::process::id();
+        Some(Self { userfault, extent, zeros, process, bytes: PhantomData })
     }
 
     /// Provides the pages of a part with contents, as many bytes as the part has.
@@ -116,8 +119,9 @@ impl Provider<'_> {
     /// - [`MemoryError::Misaligned`] for the part's range.
     /// - [`MemoryError::Call`] where a page cannot be had, or was there and
     ///   cannot be given back; where the part has several policies, each of which
-    ///   makes a mapping of its own; and after [`Provider::withdraw`]. Some pages
-    ///   may have been provided by then. Withdraw to go on without.
+    ///   makes a mapping of its own; after [`Provider::withdraw`]; and in a forked
+    ///   child, where nothing is missing. Some pages may have been provided by
+    ///   then. Withdraw to go on without.
     ///
     /// # Panics
     ///
@@ -129,6 +133,7 @@ impl Provider<'_> {
             contents.len(),
             "a part is provided with as many bytes as it has; pass both of the same length"
         );
+        self.pages(part, &range)?;
         let whole = range.end - range.end % self.extent.page_bytes;
         if range.end == whole {
             return self.provide(part, range, contents);
@@ -164,10 +169,18 @@ impl Provider<'_> {
     ///
     /// [`MemoryError::Call`] where the kernel refuses; it knows no reason to.
     pub fn withdraw(&self) -> Result<(), MemoryError> {
+        if !self.is_here() {
+            return Ok(());
+        }
         let Extent { base, mapped, .. } = self.extent;
         // SAFETY: [registered] all of the region was.
         unsafe { userfault::unregister(&self.userfault, base, mapped) }
             .map_err(|error| MemoryError::from_call(UNREGISTER, None, error))
+    }
+
+    /// Whether this process has the pages, and not one that it was forked from.
+    fn is_here(&self) -> bool {
+        std::process::id() == self.process
     }
 
     /// The whole pages of a range of a part.
@@ -218,6 +231,10 @@ impl Provider<'_> {
         pages: Range<usize>,
         from: NonNull<[u8]>,
     ) -> Result<(), MemoryError> {
+        if !self.is_here() {
+            let error = io::Error::from_raw_os_error(libc::ESRCH);
+            return Err(self.error(COPY, &pages, error));
+        }
         let (mut done, mut tries, mut is_given_back) = (0, 0, false);
         while done < pages.len() {
             let to = self.extent.at(pages.start + done);

@@ -72,8 +72,9 @@ impl<'a> Provide<'a> {
         range: &Range<usize>,
         write: impl FnOnce(),
     ) -> Result<bool, MemoryError> {
-        // Acquire, with the Release below: the pages are the kernel's by then.
-        if self.is_withdrawn.load(Ordering::Acquire) {
+        // Relaxed: whoever reads so enters the kernel to touch the pages, and
+        // meets there what has withdrawn them, by the lock on the mappings.
+        if self.is_withdrawn.load(Ordering::Relaxed) {
             return Ok(false);
         }
         let Err(error) = self.provide(parts, source, range, write) else {
@@ -81,7 +82,7 @@ impl<'a> Provide<'a> {
             return Ok(true);
         };
         self.provider.withdraw()?;
-        if !self.is_withdrawn.swap(true, Ordering::Release) {
+        if !self.is_withdrawn.swap(true, Ordering::Relaxed) {
             tracing::debug!(?range, %error, "pages are cleared from here on, and not provided");
         }
         Ok(false)

@@ -80,9 +80,10 @@ impl Help {
 fn run_timed<W: Way>(way: &mut W, entry: Entry, own: &impl Fn(&mut W)) {
     let began = Instant::now();
     own(way);
-    if let Some((taken @ 1.., all)) = way.taken() {
-        let all = u32::try_from(all.div_ceil(taken)).unwrap_or(u32::MAX);
-        if Expected::of_alone(began.elapsed().saturating_mul(all)) == Expected::Brief {
+    // Where others took more than half, theirs may have been the long ones.
+    if let Some((taken, all)) = way.taken().filter(|&(taken, all)| taken >= all.div_ceil(2)) {
+        let alone = if taken == all { began.elapsed() } else { began.elapsed() * 2 };
+        if Expected::of_alone(alone) == Expected::Brief {
             entry.note(Expected::Brief);
         }
     }

@@ -135,7 +135,8 @@ impl<'a> Running<'a> {
         } else if self.is_caller_alone() {
             work(&mut caller);
         } else {
-            let entry = Entry::of::<W>(self.work.iter().map(|work| work.size).sum());
+            let units = self.work.iter().map(|work| work.size).sum();
+            let entry = Entry::of(Self::run::<W> as *const () as usize, units);
             help.run(
                 pool,
                 caller,

@@ -180,7 +180,7 @@ pub(crate) fn run_shares(
 ///
 /// Nothing here allocates but the pool's own call, unless there are more
 /// chunks than a queue has room for in this frame, or nodes to choose from.
-fn run_anywhere<B: Fn(&mut ThreadChunks<'_, '_>) + Sync>(
+pub(super) fn run_anywhere<B: Fn(&mut ThreadChunks<'_, '_>) + Sync>(
     pool: &Pool,
     options: &Options,
     help: Help,
@@ -192,13 +192,14 @@ fn run_anywhere<B: Fn(&mut ThreadChunks<'_, '_>) + Sync>(
     // A caller from outside can be one more.
     let most =
         options.threads(helpers, pool.topology()).min(helpers + usize::from(calling.is_none()));
-    let entry = Entry::of::<B>(range.len());
+    let mut entry = Entry::of(run_anywhere::<B> as *const () as usize, range.len());
     let mut plan = options.plan(range, most)?;
     if plan.threads() > 1 && help.after.is_none() && entry.expected() == Expected::Brief {
         match run_briefly(&plan, &body) {
             None => return Ok(()),
             Some(left) => {
                 entry.note(Expected::Short);
+                entry = entry.of_rest();
                 plan = options.plan(left, most)?;
             }
         }

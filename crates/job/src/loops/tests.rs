@@ -535,8 +535,8 @@ fn node_sums_are_put_together_once_each() -> Result {
 
 /// Runs a loop over 8 indices that is expected to be brief; returns whether it was, and whether helpers took part.
 fn run_as_brief(pool: &Pool, item: impl Fn(usize) + Sync) -> (bool, bool) {
-    fn entry_of<B: Fn(&mut ThreadChunks<'_, '_>)>(_: &B, units: usize) -> Entry {
-        Entry::of::<B>(units)
+    fn entry_of<B: Fn(&mut ThreadChunks<'_, '_>) + Sync>(_: &B, units: usize) -> Entry {
+        Entry::of(chunks::run_anywhere::<B> as *const () as usize, units)
     }
     let (caller, helped) = (thread::current().id(), AtomicUsize::new(0));
     let visits = Visits::new(8);

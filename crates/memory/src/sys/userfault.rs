@@ -76,8 +76,10 @@ pub(crate) unsafe fn register(
     let mut register = Register { range, mode: MISSING, ioctls: 0 };
     const REGISTER: ioctl::Opcode = ioctl::opcode::read_write::<Register>(LETTER, 0);
     // SAFETY: [layout] it is this; [owned] and [missing] are the caller's.
-    unsafe { control::<REGISTER, Register>(userfault, &mut register) }?;
+    unsafe { control::<REGISTER, Register>(&userfault, &mut register) }?;
     if register.ioctls & 1 << COPY == 0 {
+        // SAFETY: [registered] it was just now.
+        let _ = unsafe { unregister(userfault, start, len) };
         return Err(io::ErrorKind::Unsupported.into());
     }
     Ok(())

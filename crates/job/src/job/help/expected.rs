@@ -3,7 +3,6 @@
 //! A hint and no more: where two loops share an entry, or one takes longer than
 //! the last time, helpers are asked or woken earlier or later than would be best.
 
-use std::any::type_name;
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
@@ -39,25 +38,34 @@ pub(crate) enum Expected {
 
 /// One loop's entry.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Entry(usize);
+pub(crate) struct Entry {
+    place: usize,
+    /// Whether it is all of the loop that is run, so that its time says something of the next.
+    learns: bool,
+}
 
 impl Entry {
-    /// Returns the entry of the loops that have this body, and about as many units.
+    /// Returns the entry of loops of about as many units.
+    ///
+    /// `body` is the address of a function made for the loop's body alone.
     #[inline]
-    pub(crate) fn of<Body>(units: usize) -> Self {
+    pub(crate) fn of(body: usize, units: usize) -> Self {
         const MIX: u64 = 0x9E37_79B9_7F4A_7C15;
-        // The name's place, which is the body's own, and not its text.
-        let body = type_name::<Body>().as_ptr().addr() as u64;
         let size = u64::from(units.checked_ilog2().unwrap_or(u32::MAX));
-        let hash = (body.wrapping_mul(MIX) ^ size).wrapping_mul(MIX);
-        Self((hash >> (u64::BITS - ENTRIES.ilog2())) as usize)
+        let hash = ((body as u64).wrapping_mul(MIX) ^ size).wrapping_mul(MIX);
+        Self { place: (hash >> (u64::BITS - ENTRIES.ilog2())) as usize, learns: true }
+    }
+
+    /// The same for the rest of a loop, of which nothing is noted.
+    pub(crate) fn of_rest(self) -> Self {
+        Self { learns: false, ..self }
     }
 
     /// What the loop is expected to take.
     #[inline]
     pub(crate) fn expected(self) -> Expected {
         // Relaxed, here and below: a hint.
-        match TOOK[self.0].load(Ordering::Relaxed) {
+        match TOOK[self.place].load(Ordering::Relaxed) {
             brief if brief == Expected::Brief as u8 => Expected::Brief,
             short if short == Expected::Short as u8 => Expected::Short,
             _ => Expected::Long,
@@ -67,8 +75,8 @@ impl Entry {
     /// Notes what to expect the next time.
     pub(crate) fn note(self, took: Expected) {
         // Written only where it changes, so that others keep the line.
-        if self.expected() != took {
-            TOOK[self.0].store(took as u8, Ordering::Relaxed);
+        if self.learns && self.expected() != took {
+            TOOK[self.place].store(took as u8, Ordering::Relaxed);
         }
     }
 }
@@ -101,16 +109,15 @@ pub(crate) fn is_timed() -> bool {
 mod tests {
     use super::*;
 
-    struct OneBody;
-    struct AnotherBody;
-
     #[test]
     fn a_loop_is_expected_to_take_what_it_took_the_last_time() {
-        let entry = Entry::of::<OneBody>(1000);
+        let entry = Entry::of(0x1000, 1000);
         assert_eq!(entry.expected(), Expected::Long, "it is not known");
         for took in [Expected::Short, Expected::Brief, Expected::Long] {
             entry.note(took);
-            assert_eq!(Entry::of::<OneBody>(1023).expected(), took, "it has as many units, about");
+            assert_eq!(Entry::of(0x1000, 1023).expected(), took, "it has as many units, about");
+            entry.of_rest().note(Expected::Short);
+            assert_eq!(entry.expected(), took, "a rest says nothing of the whole");
         }
     }
 
@@ -125,9 +132,8 @@ mod tests {
 
     #[test]
     fn other_bodies_and_other_sizes_have_entries_of_their_own() {
-        let entries = [Entry::of::<OneBody>(0).0, Entry::of::<OneBody>(1 << 40).0];
-        assert_ne!(entries[0], entries[1]);
-        assert_ne!(Entry::of::<OneBody>(7).0, Entry::of::<AnotherBody>(7).0);
+        assert_ne!(Entry::of(0x1000, 0).place, Entry::of(0x1000, 1 << 40).place);
+        assert_ne!(Entry::of(0x1000, 7).place, Entry::of(0x1010, 7).place);
     }
 
     #[test]

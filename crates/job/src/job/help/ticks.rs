@@ -1,14 +1,16 @@
-//! A clock that is read in a few nanoseconds, for times that need not be exact.
+//! A clock that is read in a few nanoseconds where the processor has one, for times that need not be exact.
 
-/// About a microsecond, by clocks of 1 to 4 GHz: from half to twice as long.
+/// One to four microseconds, by clocks of 4 to 1 GHz.
 #[cfg(target_arch = "x86_64")]
-pub(crate) const MICROSECOND: u64 = 2048;
+pub(crate) const MICROSECOND: u64 = 4096;
 
 /// Returns the time stamp counter, which the kernel's own clock reads too, more carefully.
 #[cfg(target_arch = "x86_64")]
 #[inline]
 pub(crate) fn now() -> u64 {
-    // SAFETY: every processor of this architecture has the instruction.
+    // SAFETY: every processor of this architecture has the instruction. In a
+    // process that forbids it to itself (`PR_SET_TSC`) it is a SIGSEGV, as the
+    // clocks of std are there.
     unsafe { std::arch::x86_64::_rdtsc() }
 }
 
@@ -34,7 +36,7 @@ mod tests {
     fn time_goes_on() {
         let (first, began) = (now(), Instant::now());
         while began.elapsed() < Duration::from_millis(2) {}
-        let microseconds = now().wrapping_sub(first) / MICROSECOND;
-        assert!(microseconds > 500, "{microseconds}");
+        let about = now().wrapping_sub(first) / MICROSECOND;
+        assert!(about > 250, "{about}");
     }
 }
