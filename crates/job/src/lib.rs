@@ -17,7 +17,7 @@
 //!
 //! [`Loop`] runs parallel loops and reductions where no report is wanted and
 //! every nanosecond is: over ranges and slices, with OpenMP's [`Schedule`]s.
-//! [`for_each_index`], [`for_each_chunk_mut`], [`reduce`] and the like are
+//! [`for_each_index`], [`for_each_chunk_mut`], [`reduce()`] and the like are
 //! loops with the defaults.
 //!
 //! [`PageInit`] is the job that padata was written for, in user space: it

@@ -30,7 +30,7 @@ pub(crate) use broadcast::broadcast_on;
 /// helper has taken them, so a pool that is busy delays nobody, and calls nest
 /// at will. While a helper waits for a call of its own to end, it runs that
 /// call's work, and takes part in calls that require it
-/// ([`Team::require`], [`Pool::broadcast`]), but runs no stranger's task.
+/// ([`Team::require`](crate::Team::require), [`Pool::broadcast`]), but runs no stranger's task.
 ///
 /// Dropping it runs what is still queued and joins every helper; dropped in
 /// one of its own helpers, it joins the others, and that one ends by itself.

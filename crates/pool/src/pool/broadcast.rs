@@ -20,7 +20,7 @@ impl Pool {
     /// Runs `f` on every helper once, and returns the results by helper index.
     ///
     /// A caller from outside takes no part, unless the pool [starts no
-    /// helper](PoolBuilder::current_thread): then it alone runs `f`, as member
+    /// helper](crate::PoolBuilder::current_thread): then it alone runs `f`, as member
     /// 0. A caller that is a helper runs its own share. Waits until every helper has come, which may be long where
     /// they run other work.
     ///

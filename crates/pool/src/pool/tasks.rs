@@ -176,12 +176,12 @@ impl Pool {
 
     /// Queues a closure on the calling thread's node, and returns at once.
     ///
-    /// Where the pool [starts no helper](PoolBuilder::current_thread) it runs
+    /// Where the pool [starts no helper](crate::PoolBuilder::current_thread) it runs
     /// the closure itself before it returns, unless the thread runs another
     /// such closure of the pool's: then after that one.
     ///
     /// Nobody waits for it, except that dropping the pool runs what is queued.
-    /// Its panic goes to the [panic handler](PoolBuilder::panic_handler).
+    /// Its panic goes to the [panic handler](crate::PoolBuilder::panic_handler).
     ///
     /// # Examples
     ///

@@ -68,7 +68,7 @@ impl PoolNode {
         self.work.queues.left(&self.stealers, least, self.widest)
     }
 
-    /// Lends a deque, as [`NodeQueues::borrow_deque`] does.
+    /// Lends a deque, as `NodeQueues::borrow_deque` does.
     pub(crate) fn borrow_deque(&self, steal: Steal, helper: Option<usize>) -> Deque {
         self.work.queues.borrow_deque(steal, self.widest, helper)
     }

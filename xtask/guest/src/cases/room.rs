@@ -89,6 +89,11 @@ pub(super) fn half_of_free(node: usize) -> usize {
     pages.sum::<usize>() / 2
 }
 
+/// As [`half_of_free`], for what moves to and fro, and is there twice while it does.
+pub(super) fn quarter_of_free(node: usize) -> usize {
+    half_of_free(node) / 2
+}
+
 /// Huge pages that were set aside on a node.
 pub(super) fn set_aside(node: usize) -> usize {
     let path = format!("{}/hugepages/hugepages-2048kB/nr_hugepages", sysfs::node(node));

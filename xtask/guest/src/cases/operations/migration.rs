@@ -19,7 +19,7 @@ use crate::cases::page_init::initialise::{
     pages_by_cpus,
 };
 use crate::cases::room::{
-    HUGE, Has, LEFT, Shares, half_of_free, last_node_full, set_aside, too_much_for,
+    HUGE, Has, LEFT, Shares, last_node_full, quarter_of_free, set_aside, too_much_for,
 };
 use crate::condition::{Answer, Call, Condition};
 use crate::left_behind;
@@ -51,7 +51,7 @@ pub(crate) const CASES: &[Case] = &[
         name: "migration_moves_huge_pages_whole",
         given: |machine| {
             // Every node can have all of them.
-            let pages = Shares::that_fit(machine, 1, Has::All, half_of_free).huge_pages() as u64;
+            let pages = Shares::that_fit(machine, 1, Has::All, quarter_of_free).huge_pages() as u64;
             let nodes: Vec<_> = machine.seen().nodes_with_memory().collect();
             huge_pages(nodes.into_iter().map(|node| (node, pages)))
         },
@@ -101,7 +101,7 @@ fn blocked(machine: &Machine, size: PageSize) -> (usize, BTreeMap<usize, u64>) {
         let pages = pages.map(|(node, pages)| (node, pages / part as u64));
         (bytes_by_cpus(machine) / part, pages.collect())
     } else {
-        let room = if size == PageSize::Transparent { half_of_free } else { set_aside };
+        let room = if size == PageSize::Transparent { quarter_of_free } else { set_aside };
         let shares = Shares::that_fit(machine, 1, Has::All, room);
         (shares.bytes(), shares.pages())
     }

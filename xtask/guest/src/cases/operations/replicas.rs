@@ -8,7 +8,8 @@ use firsttouch_guest::machine::Machine;
 
 use super::{number, told};
 use crate::case::{Case, Given, skip, without_balancing};
-use crate::cases::page_init::initialise::{PAGE, filled, id, last_with_memory};
+use crate::cases::page_init::initialise::{PAGE, filled, id, last_with_memory, only};
+use crate::cases::room::{LEFT, too_much_for};
 use crate::condition::{Answer, Call, Condition};
 use crate::left_behind;
 use crate::read_back::pages_by_node;
@@ -33,7 +34,7 @@ pub(crate) const CASES: &[Case] = &[
             0 | 1 => skip("the one node is not to be filled"),
             _ => {
                 let node = last_with_memory(machine);
-                without_balancing([Condition::FilledNode { node, left: 24 << 20 }])
+                without_balancing([Condition::FilledNode { node, left: LEFT }])
             }
         },
         check: bound,
@@ -105,9 +106,8 @@ fn near(machine: &Machine) -> anyhow::Result<()> {
 fn bound(machine: &Machine) -> anyhow::Result<()> {
     let full = last_with_memory(machine);
     let pool = Pool::new()?;
-    let source = vec![1_u8; 24 << 20];
-    let nodes = machine.seen().nodes_with_memory().map(id).collect();
-    match Replicate::new(&source).nodes(nodes).binding(Binding::Bind).run(&pool) {
+    let source = vec![1_u8; too_much_for(full)?];
+    match Replicate::new(&source).nodes(only(full)).binding(Binding::Bind).run(&pool) {
         Err(JobError::NotEnoughFree { node, .. }) if number(node) == full => Ok(()),
         other => bail!("node {full} is full, and there came {other:?}"),
     }
