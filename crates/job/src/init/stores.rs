@@ -12,7 +12,7 @@ use crate::init::provide::Contents;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Stores {
-    /// What was measured to be fastest: provided where that can be had; else cached for fills, streaming for copies and for pages too large for a cache. (the default)
+    /// What was measured to be fastest, on one machine: provided where that can be had; else cached for fills, streaming for copies and for pages too large for a cache. (the default)
     #[default]
     Auto,
     /// By the kernel, which copies each page's contents into it instead of clearing it (`userfaultfd`).
