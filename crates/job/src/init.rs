@@ -136,12 +136,6 @@ impl<'r> PageInit<'r> {
         Self::of(Init { region, stores: Stores::default() }, len, page_bytes, MIN_CHUNK)
     }
 
-    /// Takes the options of another job over the same memory.
-    pub(crate) fn with_options_of(mut self, job: Job) -> Self {
-        self.job = job;
-        self
-    }
-
     /// Sets how pages get what they are to hold. Default: [`Stores::Auto`].
     ///
     /// [`zero`](Self::zero) and [`fill_with`](Self::fill_with) know two ways:

@@ -122,8 +122,9 @@ impl<R: BorrowMut<Region>> PagePin<R> {
         let mut pinned = PinnedPages::lock(region).map_err(JobError::Lock)?;
         let most_threads = job.most_threads();
         let report = if pinned.is_fresh() {
-            let init = PageInit::new(&mut pinned).placement(placement).binding(binding);
-            PinReport::from(init.read_back(false).with_options_of(job).zero(pool)?)
+            let mut init = PageInit::new(&mut pinned).placement(placement).binding(binding);
+            init.job = job;
+            PinReport::from(init.read_back(false).zero(pool)?)
         } else {
             populate(&mut pinned, pool, job.location(Location::Spread))?
         };
