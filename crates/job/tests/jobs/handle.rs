@@ -9,8 +9,8 @@ use std::time::Duration;
 use firsttouch_job::{Job, JobError, JobHandle, Piece, Progress, RunError, Steal};
 use firsttouch_pool::Pool;
 
-use crate::watched::watched;
 use crate::{Result, keep_busy, n, node, parts, pool};
+use firsttouch_testing::watched;
 
 #[test]
 fn a_started_job_ends_as_one_that_is_run() -> Result {

@@ -6,8 +6,8 @@ use std::thread;
 
 use firsttouch_job::{CancelToken, Job, JobError, JobLimits, Location, Steal};
 
-use crate::watched::watched;
 use crate::{Ranges, Result, keep_busy, n, parts, pool};
+use firsttouch_testing::watched;
 
 #[test]
 fn jobs_of_many_threads_keep_to_the_limits_and_all_end() -> Result {

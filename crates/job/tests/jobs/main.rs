@@ -8,7 +8,6 @@ mod priority;
 mod progress;
 mod threads;
 mod undo;
-mod watched;
 
 use std::num::NonZeroUsize;
 use std::ops::Range;

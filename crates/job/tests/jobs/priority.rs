@@ -11,8 +11,8 @@ use firsttouch_pool::Pool;
 use firsttouch_topology::affinity;
 use firsttouch_topology::scheduling::{self, Nice, SchedPolicy, Scheduling, ThreadId};
 
-use crate::watched::watched;
 use crate::{Result, keep_busy, n, parts, pool};
+use firsttouch_testing::watched;
 
 const PRIORITIES: [Priority; 3] = [Priority::Nice(Nice::MAX), Priority::Batch, Priority::Idle];
 
