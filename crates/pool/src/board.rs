@@ -117,6 +117,12 @@ impl Board {
         !self.is_empty() && self.list.lock().iter().any(|i| i.suits(helper, Looking::ForAny))
     }
 
+    /// Whether a call requires more helpers, to which this one has come.
+    pub(crate) fn requires_others(&self, helper: usize) -> bool {
+        let is_for_others = |i: &Invitation| i.required > 0 && i.came.contains(helper);
+        !self.is_empty() && self.list.lock().iter().any(is_for_others)
+    }
+
     /// Takes back what nobody has accepted and nobody must; returns how many helpers it was for.
     #[must_use]
     pub(crate) fn withdraw(&self, call: &CallRef) -> usize {

@@ -226,9 +226,17 @@ impl<'w> Dropper<'w> {
 
 /// Looks for work until it is time to sleep.
 fn search(worker: &Worker<'_>, helper: usize) -> Found {
+    let mut spin = worker.begin_looks();
+    let found = look(worker, helper, &mut spin);
+    if matches!(found, Found::Work(_)) {
+        worker.end_looks(&spin);
+    }
+    found
+}
+
+fn look(worker: &Worker<'_>, helper: usize, spin: &mut Spin) -> Found {
     let shared = worker.shared();
     let NodeWork { front, activity, .. } = &**shared.nodes[worker.node].work;
-    let mut spin = Spin::new(shared.spin);
     loop {
         let tickets = front.post.tickets(worker.round.get());
         if tickets.total() > 0 {
@@ -251,7 +259,7 @@ fn search(worker: &Worker<'_>, helper: usize) -> Found {
                 return Found::End;
             }
             // What calls require now, this helper has come to already.
-            shared.found_tickets_for_others(worker.node);
+            shared.found_tickets_for_others(worker, helper);
             if front.sleep.leave_search_to(activity.searchers()) {
                 return Found::Crowd;
             }

@@ -301,6 +301,14 @@ impl Post {
         if word.round() == last { Tickets::default() } else { word.tickets() }
     }
 
+    /// Whether required tickets are left, and a helper that took part in `last` has come to their call.
+    #[inline]
+    pub(crate) fn requires_others(&self, last: Round) -> bool {
+        // Relaxed: as above.
+        let word = Word(self.word.load(Ordering::Relaxed));
+        word.round() == last && word.required() > 0
+    }
+
     /// The tickets left to helpers that have not come.
     pub(crate) fn all_tickets(&self) -> Tickets {
         // Relaxed: as above.

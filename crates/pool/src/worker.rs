@@ -55,6 +55,8 @@ pub(crate) struct Worker<'p> {
     pub(crate) rotation: Cell<Rotation>,
     /// The last round of its node's post that the helper took part in, or that it opened.
     pub(crate) round: Cell<Round>,
+    /// Whether its last looks for what it waits for gave its CPU to another thread, and found it then.
+    shares_cpu: Cell<bool>,
     /// The worker that this thread is further down its stack, for another pool.
     pub(crate) below: Cell<*const Worker<'static>>,
 }
@@ -107,6 +109,7 @@ impl<'p> Worker<'p> {
             taken: Cell::new(ptr::null()),
             rotation: Cell::new(Rotation::new(helper.unwrap_or(0))),
             round: Cell::new(0),
+            shares_cpu: Cell::new(false),
             below: Cell::new(ptr::null()),
         }
     }
@@ -120,6 +123,19 @@ impl<'p> Worker<'p> {
     #[inline]
     pub(crate) fn process(&self) -> &'p Process {
         self.process
+    }
+
+    /// Begins one wait's looks; one alone where the thread shares its CPU, so that it sleeps.
+    ///
+    /// Threads that offer each other one CPU stay there, however many are idle: the
+    /// kernel looks for an idle CPU for a thread that is woken.
+    pub(crate) fn begin_looks(&self) -> Spin {
+        Spin::new(if self.shares_cpu.take() { Duration::ZERO } else { self.shared.spin })
+    }
+
+    /// Ends looks that have found something.
+    pub(crate) fn end_looks(&self, looks: &Spin) {
+        self.shares_cpu.set(looks.shares_cpu());
     }
 
     /// Whether this is a worker of that pool.
@@ -489,7 +505,9 @@ pub(crate) fn wait(worker: &Worker<'_>, done: &Completion, mut run_own: impl FnM
         }
         park();
     };
-    wait_until(done, worker.shared.spin, run_own, look, sleep);
+    let mut looks = worker.begin_looks();
+    wait_until(done, &mut looks, run_own, look, sleep);
+    worker.end_looks(&looks);
     if counted {
         worker.begins_work();
     }
@@ -497,12 +515,12 @@ pub(crate) fn wait(worker: &Worker<'_>, done: &Completion, mut run_own: impl FnM
 
 /// Waits as [`wait`] does, on a thread that is no worker of the pool, and without spinning.
 pub(crate) fn wait_idly(done: &Completion, run_own: impl FnMut() -> bool) {
-    wait_until(done, Duration::ZERO, run_own, || (), park);
+    wait_until(done, &mut Spin::new(Duration::ZERO), run_own, || (), park);
 }
 
 fn wait_until(
     done: &Completion,
-    spin: Duration,
+    looks: &mut Spin,
     mut run_own: impl FnMut() -> bool,
     look: impl Fn(),
     sleep: impl Fn(),
@@ -510,14 +528,13 @@ fn wait_until(
     // SAFETY: [frame] it does not leave this function.
     let home = unsafe { home() };
     let mut serve = || run_own() || home.is_some_and(Worker::serve_required);
-    let mut spins = Spin::new(spin);
     while !done.is_complete() {
         if serve() {
-            spins = Spin::new(spin);
+            looks.begin_again();
             continue;
         }
         look();
-        if spins.pause() {
+        if looks.pause() {
             continue;
         }
         if done.register() == Registered::Complete {

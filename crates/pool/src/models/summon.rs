@@ -72,7 +72,7 @@ fn one_that_came_and_stops_searching_leaves_the_rest_to_one_that_sleeps() {
         _ => {
             node(worker).front.sleep.begin_search();
             comes(worker, helper);
-            worker.shared().found_tickets_for_others(0);
+            worker.shared().found_tickets_for_others(worker, helper);
             pause(0);
             worker.shared().found_nothing(0);
         }
@@ -89,7 +89,7 @@ fn one_that_came_and_searches_on_leaves_the_rest_to_one_that_sleeps() {
             comes(worker, helper);
             // It looks for as long as the pool's builder was told, which may be for ever.
             while node(worker).front.post.all_tickets().required > 0 {
-                worker.shared().found_tickets_for_others(0);
+                worker.shared().found_tickets_for_others(worker, helper);
                 pause(0);
             }
         }

@@ -115,11 +115,16 @@ impl Shared {
         }
     }
 
-    /// Wakes all of a node's helpers where calls require more, and one that searches has come to them.
-    pub(crate) fn found_tickets_for_others(&self, node: usize) {
-        if self.nodes[node].work.tickets().required > 0 {
+    /// Wakes all of a node's helpers where calls require more, and this one, which searches, has come to them.
+    pub(crate) fn found_tickets_for_others(&self, worker: &Worker<'_>, helper: usize) {
+        let node = &self.nodes[worker.node];
+        let NodeWork { front, board, .. } = &**node.work;
+        // A ticket that this helper may take it sees at its next look, and nobody need be woken for it.
+        if front.post.requires_others(worker.round.get())
+            || board.requires_others(helper - node.helpers.start)
+        {
             Sleep::look();
-            self.wake_for_required(node, Coming::Nobody);
+            self.wake_for_required(worker.node, Coming::Nobody);
         }
     }
 
