@@ -115,7 +115,7 @@ fn work(worker: &Worker<'_>, helper: usize, kept: &mut Kept) {
     sleep.begin_search();
     loop {
         shared.note_cache(worker.node, helper);
-        match search(worker, helper) {
+        match search(worker, helper, kept) {
             Found::Work(work) => {
                 let from = if let Work::Job(job) = &work { job.from } else { worker.node };
                 shared.found_work(worker.node, from);
@@ -225,8 +225,8 @@ impl<'w> Dropper<'w> {
 }
 
 /// Looks for work until it is time to sleep.
-fn search(worker: &Worker<'_>, helper: usize) -> Found {
-    let mut spin = worker.begin_looks();
+fn search(worker: &Worker<'_>, helper: usize, kept: &mut Kept) -> Found {
+    let mut spin = worker.begin_looks(|| kept.moves_from_shared_cpu());
     let found = look(worker, helper, &mut spin);
     if matches!(found, Found::Work(_)) {
         worker.end_looks(&spin);

@@ -1,8 +1,11 @@
 //! Pinning: what was asked for, and what the kernel granted.
 
+use std::time::Instant;
+
 use core_affinity::CoreId;
 use firsttouch_topology::{CpuId, CpuSet, NodeId, Topology, affinity};
 
+use crate::cpu_sharing::{CpuSharing, move_within};
 use crate::panic::{catch, discard};
 
 /// How helpers are kept in place.
@@ -93,13 +96,26 @@ pub(crate) struct Kept {
     place: Place,
     /// Whether the helper is known to be away, and is to be pinned again.
     away: bool,
+    sharing: CpuSharing,
 }
 
 impl Kept {
     /// Keeps to a place what the kernel has agreed to pin there.
     pub(crate) fn to(place: Place, pinned: Pinned) -> Self {
         let place = if pinned == Pinned::Refused { Place::Anywhere } else { place };
-        Self { place, away: false }
+        Self { place, away: false, sharing: CpuSharing::default() }
+    }
+
+    /// Moves the calling thread to another CPU of its node, as another thread uses this one; returns whether it did.
+    ///
+    /// Where it does not, it is better asleep: see [`CpuSharing`].
+    pub(crate) fn moves_from_shared_cpu(&mut self) -> bool {
+        let Place::Node(_, cpus) = &self.place else { return false };
+        let moves = self.sharing.is_time_to_move(Instant::now());
+        if moves {
+            self.away |= !move_within(cpus);
+        }
+        moves
     }
 
     /// Looks where the calling thread is, and pins it again where that is elsewhere; for each time it is woken.

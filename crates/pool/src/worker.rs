@@ -125,12 +125,10 @@ impl<'p> Worker<'p> {
         self.process
     }
 
-    /// Begins one wait's looks; one alone where the thread shares its CPU, so that it sleeps.
-    ///
-    /// Threads that offer each other one CPU stay there, however many are idle: the
-    /// kernel looks for an idle CPU for a thread that is woken.
-    pub(crate) fn begin_looks(&self) -> Spin {
-        Spin::new(if self.shares_cpu.take() { Duration::ZERO } else { self.shared.spin })
+    /// Begins one wait's looks: one alone where the thread shares its CPU, and does not move. So it sleeps.
+    pub(crate) fn begin_looks(&self, moves: impl FnOnce() -> bool) -> Spin {
+        let sleeps = self.shares_cpu.take() && !moves();
+        Spin::new(if sleeps { Duration::ZERO } else { self.shared.spin })
     }
 
     /// Ends looks that have found something.
@@ -505,7 +503,7 @@ pub(crate) fn wait(worker: &Worker<'_>, done: &Completion, mut run_own: impl FnM
         }
         park();
     };
-    let mut looks = worker.begin_looks();
+    let mut looks = worker.begin_looks(|| false);
     wait_until(done, &mut looks, run_own, look, sleep);
     worker.end_looks(&looks);
     if counted {
