@@ -3,7 +3,7 @@
 //! Why no wake-up is lost is in `docs/protocols/waiting.md` for owners that
 //! wait, and in `docs/protocols/sleep.md` for jobs of other nodes.
 
-use crate::sleep::Sleep;
+use crate::front::look;
 use crate::sync::{AtomicBool, AtomicUsize, Mutex, Ordering, Thread, current};
 
 /// The threads of other nodes that count on one node's helpers.
@@ -27,9 +27,9 @@ impl Absent {
             self.count.store(owners.len(), Ordering::Relaxed);
         }
         // [left] SeqCst: between the entry and the look at who is free. Its
-        // partner in `Sleep::end_search` stands between the end of a search
+        // partner in `Front::end_search` stands between the end of a search
         // and the look at the count, so one of the two sees the other.
-        Sleep::look();
+        look();
     }
 
     /// Notes that the node's searching helpers are relied on for a job of another node.
@@ -39,12 +39,12 @@ impl Absent {
         // Relaxed: the fence orders it.
         self.is_relied_on.store(true, Ordering::Relaxed);
         // [relied] SeqCst: between the note and the look at who searches. Its
-        // partner in `Sleep::end_search` stands between the end of a search
+        // partner in `Front::end_search` stands between the end of a search
         // and the look at the note.
-        Sleep::look();
+        look();
     }
 
-    /// Whether the node's searching helpers were relied on since the last time; after [`Sleep::end_search`].
+    /// Whether the node's searching helpers were relied on since the last time; after [`Front::end_search`].
     pub(crate) fn were_relying(&self) -> bool {
         // [relied] Acquire, where it was set: jobs queued before are visible.
         self.is_relied_on.load(Ordering::Relaxed)
@@ -61,7 +61,7 @@ impl Absent {
         self.count.store(owners.len(), Ordering::Relaxed);
     }
 
-    /// Has all of them look again; after [`Sleep::end_search`].
+    /// Has all of them look again; after [`Front::end_search`].
     pub(crate) fn poke(&self) {
         // Relaxed: the caller's fence orders it.
         if self.count.load(Ordering::Relaxed) > 0 {

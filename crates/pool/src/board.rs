@@ -4,7 +4,7 @@
 //! `docs/protocols/team.md`.
 
 use crate::call::CallRef;
-use crate::post::{Part, Tickets};
+use crate::front::{Part, Tickets};
 use crate::sync::{AtomicUsize, Mutex, Ordering};
 
 /// One node's invitations, oldest first.

@@ -56,7 +56,7 @@ impl Call {
     }
 
     /// Resumes the first panic of any member, where there was one.
-    pub(crate) fn resume_panic(&self) {
+    pub(crate) fn resume_panic(&mut self) {
         self.panic.resume();
     }
 }

@@ -49,6 +49,16 @@ pub enum PoolError {
         /// The most that is accepted.
         max: usize,
     },
+    /// More helpers on one node than it counts.
+    #[error("{wanted} helpers are more than node {node} can have; at most {max} can be had there")]
+    TooManyOnNode {
+        /// The node.
+        node: NodeId,
+        /// How many were to be started there.
+        wanted: usize,
+        /// The most that is accepted.
+        max: usize,
+    },
     /// The stack size cannot hold a helper, or cannot be mapped.
     #[error("a stack of {bytes} bytes is out of range: {min} to {max} bytes can be had")]
     StackSize {

@@ -6,9 +6,9 @@ use firsttouch_topology::NodeId;
 
 use crate::board::Looking;
 use crate::current::home;
+use crate::front::{Part, Searching};
 use crate::panic::{catch, discard};
 use crate::pin::{Kept, Pinned};
-use crate::post::Part;
 use crate::shared::NodeWork;
 use crate::shutdown::{Resting, Woken};
 use crate::spin::Spin;
@@ -74,7 +74,8 @@ struct Job {
 
 /// How a helper's search ended.
 enum Found {
-    Work(Work),
+    /// Work; whether others search now.
+    Work(Work, Searching),
     /// No work for as long as a helper looks before it sleeps.
     Nothing,
     /// No work, and others look for it who need the CPU; the helper is not counted among them any more.
@@ -110,16 +111,16 @@ pub(crate) fn run(worker: &Worker<'_>, helper: usize, mut kept: Kept) {
 /// Runs work until the pool has shut down, or this is a copy of the helper in a forked child.
 fn work(worker: &Worker<'_>, helper: usize, kept: &mut Kept) {
     let shared = worker.shared();
-    let sleep = &shared.nodes[worker.node].work.front.sleep;
+    let front = &shared.nodes[worker.node].work.front;
     let has_work = || shared.has_work_for(worker, helper);
-    sleep.begin_search();
+    front.begin_search();
     loop {
         shared.note_cache(worker.node, helper);
         match search(worker, helper, kept) {
-            Found::Work(work) => {
+            Found::Work(work, searching) => {
                 let from = if let Work::Job(job) = &work { job.from } else { worker.node };
-                shared.found_work(worker.node, from);
-                run_all(worker, helper, work, || sleep.begin_search());
+                shared.found_work(worker.node, from, searching);
+                run_all(worker, helper, work, || front.begin_search());
                 if !worker.process().is_here() {
                     return;
                 }
@@ -139,7 +140,7 @@ fn work(worker: &Worker<'_>, helper: usize, kept: &mut Kept) {
             // They are for helpers of other nodes, and nobody wakes this one when they are taken.
             nap();
         }
-        sleep.sleep(helper, || has_work() || shared.shutdown.has_begun());
+        front.sleep(helper, || has_work() || shared.shutdown.has_begun());
         // What it traces runs a subscriber's code.
         discard(catch(|| kept.look(helper)));
     }
@@ -148,13 +149,13 @@ fn work(worker: &Worker<'_>, helper: usize, kept: &mut Kept) {
 /// Sleeps while the pool shuts down and others still run something; it counts as searching when it is woken for work.
 fn rest(worker: &Worker<'_>, helper: usize) -> Woken {
     let shared = worker.shared();
-    let sleep = &shared.nodes[worker.node].work.front.sleep;
+    let front = &shared.nodes[worker.node].work.front;
     // Where it was dropped in this helper, that has come to rest there.
     if shared.shutdown.is_over() || shared.rests() == Resting::All {
         return Woken::Over;
     }
     let has_work = || shared.has_work_for(worker, helper);
-    sleep.sleep(helper, || has_work() || shared.shutdown.is_over());
+    front.sleep(helper, || has_work() || shared.shutdown.is_over());
     let woken = shared.shutdown.wakes();
     if woken == Woken::Over {
         shared.found_nothing(worker.node);
@@ -228,7 +229,7 @@ impl<'w> Dropper<'w> {
 fn search(worker: &Worker<'_>, helper: usize, kept: &mut Kept) -> Found {
     let mut spin = worker.begin_looks(|| kept.moves_from_shared_cpu());
     let found = look(worker, helper, &mut spin);
-    if matches!(found, Found::Work(_)) {
+    if matches!(found, Found::Work(..)) {
         worker.end_looks(&spin);
     }
     found
@@ -238,13 +239,13 @@ fn look(worker: &Worker<'_>, helper: usize, spin: &mut Spin) -> Found {
     let shared = worker.shared();
     let NodeWork { front, activity, .. } = &**shared.nodes[worker.node].work;
     loop {
-        let tickets = front.post.tickets(worker.round.get());
+        let tickets = front.tickets(worker.round.get());
         if tickets.total() > 0 {
             if tickets.required == 0 {
                 (0..PAUSES).for_each(|_| std::hint::spin_loop());
             }
-            if let Some(part) = shared.accept(worker, Looking::ForAny) {
-                return Found::Work(Work::Call(part));
+            if let Some((part, searching)) = shared.accept_in_search(worker) {
+                return Found::Work(Work::Call(part), searching);
             }
         }
         if spin.is_round() {
@@ -252,7 +253,7 @@ fn look(worker: &Worker<'_>, helper: usize, spin: &mut Spin) -> Found {
             // seen by the look, and runs.
             let last_look = shared.shutdown.has_begun();
             if let Some(work) = find(worker, helper) {
-                return Found::Work(work);
+                return Found::Work(work, front.end_search());
             }
             // What another node's helper is on its way to is not done yet.
             if last_look && !shared.has_jobs() {
@@ -260,7 +261,7 @@ fn look(worker: &Worker<'_>, helper: usize, spin: &mut Spin) -> Found {
             }
             // What calls require now, this helper has come to already.
             shared.found_tickets_for_others(worker, helper);
-            if front.sleep.leave_search_to(activity.searchers()) {
+            if front.leave_search_to(activity.searchers()) {
                 return Found::Crowd;
             }
         }

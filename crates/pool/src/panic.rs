@@ -49,12 +49,12 @@ impl FirstPanic {
     }
 
     /// Takes the kept panic, if there is one.
-    pub(crate) fn take(&self) -> Option<Payload> {
-        self.0.lock().take()
+    pub(crate) fn take(&mut self) -> Option<Payload> {
+        self.0.get_mut().take()
     }
 
     /// Resumes the kept panic, if there is one, on the calling thread.
-    pub(crate) fn resume(&self) {
+    pub(crate) fn resume(&mut self) {
         if let Some(payload) = self.take() {
             resume_unwind(payload);
         }

@@ -103,8 +103,14 @@ impl<'p> Queue<'p> {
     /// Makes one for a worker of a node that is as busy as this, for jobs that are queued under `steal`.
     ///
     /// A helper has a deque for these.
+    #[inline(always)]
     pub(crate) fn new(activity: &'p Activity, steal: Steal, deque: Option<Deque>) -> Self {
-        let queue = Self {
+        let shown: [OnceCell<Deque>; Steal::ALL.len()] = Default::default();
+        if let Some(deque) = deque {
+            shown[steal.index()].get_or_init(|| deque);
+        }
+        // Made in its place, as the worker is that it is for.
+        Self {
             kept: Ring::new(),
             shown_joins: Cell::new(0),
             joins: Cell::new(0),
@@ -114,12 +120,8 @@ impl<'p> Queue<'p> {
             in_turn: Cell::new(&raw const QUEUES),
             activity,
             steal: Cell::new(steal),
-            shown: Default::default(),
-        };
-        if let Some(deque) = deque {
-            queue.shown[steal.index()].get_or_init(|| deque);
+            shown,
         }
-        queue
     }
 
     /// What jobs are queued under.

@@ -6,10 +6,10 @@ use firsttouch_topology::{NodeId, affinity};
 
 use crate::call::{Call, CallRef, Share};
 use crate::completion::Remaining;
+use crate::front::Tickets;
 use crate::helper::Helper;
 use crate::panic::catch;
 use crate::pin::KeptCaller;
-use crate::post::Tickets;
 use crate::shared::Shared;
 use crate::worker::{Worker, wait};
 
@@ -175,18 +175,31 @@ impl Team {
         shared: &'t Shared,
         caller: Option<usize>,
     ) -> impl Iterator<Item = Ask> + Clone + 't {
-        self.first.iter().chain(&self.more).filter_map(move |wanted| {
-            let node = shared.nodes.iter().position(|node| node.id == wanted.node)?;
-            let there = shared.others_on_node(node, caller);
-            let required = wanted.required.min(there);
-            let optional = wanted.invited.min(there - required);
-            Some(Ask { node, tickets: Tickets { required, optional } })
-        })
+        self.first.iter().chain(&self.more).filter_map(move |wanted| wanted.ask(shared, caller))
+    }
+
+    /// As [`Team::asks`], where that is one node at most; `None` where the team names several.
+    ///
+    /// Of one node it need be found out once.
+    pub(crate) fn asks_one(&self, shared: &Shared, caller: Option<usize>) -> Option<Option<Ask>> {
+        let ask = || self.first.and_then(|wanted| wanted.ask(shared, caller));
+        self.more.is_empty().then(ask)
     }
 
     /// Whether helpers that need not come are woken only when the caller says so.
     pub(crate) fn wakes_late(&self) -> bool {
         self.wakes_late
+    }
+}
+
+impl Wanted {
+    /// What it comes to: no more helpers than there are.
+    fn ask(self, shared: &Shared, caller: Option<usize>) -> Option<Ask> {
+        let node = shared.nodes.iter().position(|node| node.id == self.node)?;
+        let there = shared.others_on_node(node, caller);
+        let required = self.required.min(there);
+        let optional = self.invited.min(there - required);
+        Some(Ask { node, tickets: Tickets { required, optional } })
     }
 }
 
@@ -211,26 +224,26 @@ pub(crate) fn fork(
     let shared = worker.shared();
     let asks = asks.filter(|ask| ask.tickets.total() > 0);
     let invited: usize = asks.clone().map(|ask| ask.tickets.total()).sum();
-    let call = Call::new(invited);
+    let mut call = Call::new(invited);
     let reference = CallRef::new(&call, share);
     // A scope further down this stack must not push on the deque meanwhile.
     let _frame = worker.enter(crate::worker::NO_SCOPE);
-    let mut first = 1;
-    for Ask { node, tickets } in asks.clone() {
-        shared.invite(worker, node, reference, first, tickets);
+    let invites = |ask: &Ask| !wakes_late && ask.tickets.optional > 0;
+    asks.clone().filter(invites).for_each(|ask| shared.begin_inviting(ask.node));
+    // All nodes are asked before any helper is woken, which takes long.
+    let wanted = |tickets: Tickets| Tickets {
+        optional: if wakes_late { 0 } else { tickets.optional },
+        ..tickets
+    };
+    let (mut first, mut sleepers) = (1, Places::default());
+    for (place, Ask { node, tickets }) in asks.clone().enumerate() {
+        if shared.invite(worker, node, reference, first, tickets, wanted(tickets).total()) {
+            sleepers.insert(place);
+        }
         first += tickets.total();
     }
-    let invites = |ask: &Ask| !wakes_late && ask.tickets.optional > 0;
-    for ask @ Ask { node, tickets } in asks.clone() {
-        let optional = if wakes_late { 0 } else { tickets.optional };
-        let tickets = Tickets { optional, ..tickets };
-        if invites(&ask) {
-            shared.begin_inviting(node);
-        }
-        if tickets.total() > 0 {
-            shared.summon(node, tickets);
-        }
-    }
+    let must_wake = asks.clone().enumerate().filter(|&(place, _)| sleepers.contains(place));
+    must_wake.for_each(|(_, Ask { node, tickets })| shared.summon(node, wanted(tickets)));
     // Nothing between the first invitation and the end of the wait can
     // unwind, as the helpers use this frame; but where `own` has forked, no
     // helper has it in the child.
@@ -250,6 +263,20 @@ pub(crate) fn fork(
     }
     call.resume_panic();
     1 + invited - withdrawn
+}
+
+/// Some of a call's nodes, by their place in its team; from the 64th on they are one.
+#[derive(Clone, Copy, Default)]
+struct Places(u64);
+
+impl Places {
+    fn insert(&mut self, place: usize) {
+        self.0 |= 1 << place.min(63);
+    }
+
+    fn contains(self, place: usize) -> bool {
+        self.0 & 1 << place.min(63) != 0
+    }
 }
 
 /// A call that wakes late, as its caller knows it.

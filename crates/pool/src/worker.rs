@@ -15,8 +15,8 @@ use crate::board::Looking;
 use crate::completion::{Completion, Registered};
 use crate::current::home;
 use crate::deque::Deque;
+use crate::front::Round;
 use crate::origin::JobId;
-use crate::post::Round;
 use crate::process::Process;
 use crate::queue::{Queue, Taken};
 use crate::shared::Shared;
@@ -84,10 +84,13 @@ impl<'p> Worker<'p> {
     }
 
     /// Makes the worker of a thread from outside.
+    #[inline(always)]
     pub(crate) fn guest(shared: &'p Arc<Shared>, node: usize) -> Self {
         Self::new(shared, None, node, None)
     }
 
+    /// Made in its place: it is large, and a call from outside makes one.
+    #[inline(always)]
     fn new(
         shared: &'p Arc<Shared>,
         deque: Option<Deque>,

@@ -95,6 +95,12 @@ fn more_helpers_than_a_kernel_has_threads_are_refused() {
             "{error:?}"
         );
     }
+    let error = on("node:2 core:1 pu:1").helpers_per_node(nonzero(10_000)).build();
+    let node = NodeId::new(0);
+    assert!(
+        matches!(error, Err(PoolError::TooManyOnNode { node: first, wanted: 10_000, max }) if first == node && max < 10_000),
+        "{error:?}"
+    );
 }
 
 fn nonzero(number: usize) -> NonZeroUsize {

@@ -4,6 +4,7 @@ use firsttouch_topology::{CpuId, CpuSet, Node, NodeId, NodeSet, Topology};
 
 use super::{Count, HelperPer, PoolBuilder};
 use crate::error::PoolError;
+use crate::front::MAX_SEARCHING;
 use crate::pin::{Pin, Place};
 use crate::spread::{cores, one_per_core_first, spread};
 
@@ -61,6 +62,11 @@ impl Plan {
         };
         // Before anything is planned for each, which could take all memory.
         checked(counts.iter().fold(0, |all: usize, &count| all.saturating_add(count)))?;
+        if let Some((&(node, _), &wanted)) =
+            nodes.iter().zip(&counts).find(|&(_, &count)| count > MAX_SEARCHING)
+        {
+            return Err(PoolError::TooManyOnNode { node, wanted, max: MAX_SEARCHING });
+        }
         let nodes = nodes.into_iter().zip(counts).zip(capacities);
         let planned =
             |(((node, cpus), helpers), capacity)| PlannedNode { node, cpus, helpers, capacity };

@@ -8,7 +8,7 @@ use loom::thread;
 
 use super::check;
 use crate::completion::{Completion, Countdown, Remaining};
-use crate::sleep::Sleep;
+use crate::front::look;
 use crate::sync::{AtomicUsize, Mutex, Ordering::Relaxed, current};
 use crate::worker::wait_idly;
 
@@ -164,7 +164,7 @@ fn a_waiting_owner_is_woken_for_a_job_that_its_thief_shows() {
         let lent = Arc::clone(&frame);
         let thief = thread::spawn(move || {
             lent.shown.store(1, Relaxed);
-            Sleep::look();
+            look();
             lent.done.poke();
             // The thief is busy for as long as the owner does not take what it shows.
             while lent.shown.load(Relaxed) == 1 {

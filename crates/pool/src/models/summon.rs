@@ -7,7 +7,6 @@ use loom::thread;
 
 use super::check_within;
 use super::pool::Model;
-use crate::board::Looking;
 use crate::shared::NodeWork;
 use crate::steal::Steal;
 use crate::sync::pause;
@@ -21,29 +20,29 @@ fn node<'w>(worker: &'w Worker<'_>) -> &'w NodeWork {
 /// Sleeps, and comes to the call: a helper that nobody wakes is a deadlock.
 fn sleeps(worker: &Worker<'_>, helper: usize) {
     let shared = worker.shared();
-    node(worker).front.sleep.sleep(helper, || shared.has_work_for(worker, helper));
+    node(worker).front.sleep(helper, || shared.has_work_for(worker, helper));
     comes(worker, helper);
 }
 
 /// Takes a ticket as a helper that searches, and searches again when its part is done.
 fn comes(worker: &Worker<'_>, helper: usize) {
     let shared = worker.shared();
-    let part = loop {
-        match shared.accept(worker, Looking::ForAny) {
-            Some(part) => break part,
+    let (part, searching) = loop {
+        match shared.accept_in_search(worker) {
+            Some(accepted) => break accepted,
             None => pause(0),
         }
     };
-    shared.found_work(0, 0);
+    shared.found_work(0, 0, searching);
     // SAFETY: [part] it was accepted.
-    unsafe { part.take(shared, helper, || node(worker).front.sleep.begin_search()) };
+    unsafe { part.take(shared, helper, || node(worker).front.begin_search()) };
 }
 
 /// Searches, and finds something else that lasts longer than the call.
 fn finds_a_job(worker: &Worker<'_>) {
-    node(worker).front.sleep.begin_search();
+    node(worker).front.begin_search();
     pause(0);
-    worker.shared().found_work(0, 0);
+    worker.shared().found_work(0, 0, node(worker).front.end_search());
 }
 
 /// Calls so many helpers while those that sleep may do so already; with at most one preemption.
@@ -70,7 +69,7 @@ fn one_that_came_and_stops_searching_leaves_the_rest_to_one_that_sleeps() {
         0 => sleeps(worker, helper),
         1 => finds_a_job(worker),
         _ => {
-            node(worker).front.sleep.begin_search();
+            node(worker).front.begin_search();
             comes(worker, helper);
             worker.shared().found_tickets_for_others(worker, helper);
             pause(0);
@@ -85,10 +84,10 @@ fn one_that_came_and_searches_on_leaves_the_rest_to_one_that_sleeps() {
         0 => sleeps(worker, helper),
         1 => finds_a_job(worker),
         _ => {
-            node(worker).front.sleep.begin_search();
+            node(worker).front.begin_search();
             comes(worker, helper);
             // It looks for as long as the pool's builder was told, which may be for ever.
-            while node(worker).front.post.all_tickets().required > 0 {
+            while node(worker).front.all_tickets().required > 0 {
                 worker.shared().found_tickets_for_others(worker, helper);
                 pause(0);
             }

@@ -46,8 +46,13 @@ impl Pool {
             let own = || {
                 (share.f)(&Member::new(&self.shared, 0, worker.helper, true).waking(late));
             };
-            let asks = team.asks(&self.shared, worker.helper);
-            fork(worker, asks, team.wakes_late(), &*share, own)
+            match team.asks_one(&self.shared, worker.helper) {
+                Some(ask) => fork(worker, ask.into_iter(), team.wakes_late(), &*share, own),
+                None => {
+                    let asks = team.asks(&self.shared, worker.helper);
+                    fork(worker, asks, team.wakes_late(), &*share, own)
+                }
+            }
         })
     }
 }

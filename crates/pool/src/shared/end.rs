@@ -2,8 +2,8 @@
 
 use super::Shared;
 use crate::completion::Completion;
+use crate::front::look;
 use crate::shutdown::Resting;
-use crate::sleep::Sleep;
 use crate::worker::wait_idly;
 
 impl Shared {
@@ -23,9 +23,9 @@ impl Shared {
     }
 
     fn wake_all(&self) {
-        Sleep::look();
+        look();
         self.nodes.iter().for_each(|node| {
-            node.work.front.sleep.wake(node.helpers.len());
+            node.work.front.wake(node.helpers.len());
         });
     }
 

@@ -4,13 +4,15 @@ use super::Shared;
 use super::work::{Callers, NodeWork};
 use crate::board::{HelperSet, Invitation, Looking};
 use crate::call::CallRef;
-use crate::post::{Part, Tickets};
-use crate::sleep::Sleep;
+use crate::front::{Opened, Part, Searching, Tickets, look};
 use crate::sync::{Ordering, Thread};
 use crate::worker::Worker;
 
 impl Shared {
-    /// Invites helpers of a node to a call; `first` is the order of arrival of the first. [`Shared::summon`] wakes those that sleep.
+    /// Invites helpers of a node to a call; `first` is the order of arrival of the first.
+    ///
+    /// Returns whether [`Shared::summon`] must wake some: whether fewer than `wanted` look for work.
+    #[must_use]
     pub(crate) fn invite(
         &self,
         worker: &Worker<'_>,
@@ -18,39 +20,61 @@ impl Shared {
         call: CallRef,
         first: usize,
         tickets: Tickets,
-    ) {
+        wanted: usize,
+    ) -> bool {
         let caller = self.place_in_node(node, worker.helper);
-        let work = &self.nodes[node].work;
-        match work.front.post.open(&work.callers.claim, call, first, tickets) {
-            // The caller is no helper of its own call.
-            Some(round) if caller.is_some() => worker.round.set(round),
-            Some(_) => {}
-            None => {
-                let Tickets { required, optional } = tickets;
-                let came = caller.into_iter().collect::<HelperSet>();
-                work.board.post(Invitation { call, required, optional, next: first, came });
+        let NodeWork { front, callers, board, .. } = &**self.nodes[node].work;
+        if let Some(Opened { round, searching }) = front.open(&callers.claim, call, first, tickets)
+        {
+            if caller.is_some() {
+                // The caller is no helper of its own call.
+                worker.round.set(round);
             }
+            return searching < wanted;
         }
+        let Tickets { required, optional } = tickets;
+        let came = caller.into_iter().collect::<HelperSet>();
+        board.post(Invitation { call, required, optional, next: first, came });
+        // [summon] Release: publishes the call's tickets to whoever wakes helpers for it.
+        callers.on_board.fetch_add(1, Ordering::Release);
+        wanted > 0
     }
 
     /// Accepts an invitation to one of the node's helpers.
     pub(crate) fn accept(&self, worker: &Worker<'_>, looking: Looking) -> Option<Part> {
+        self.accept_as(worker, looking, false).map(|(part, _)| part)
+    }
+
+    /// Accepts an invitation to a helper that searches, and ends its search.
+    pub(crate) fn accept_in_search(&self, worker: &Worker<'_>) -> Option<(Part, Searching)> {
+        let (part, searching) = self.accept_as(worker, Looking::ForAny, true)?;
+        let front = &self.nodes[worker.node].work.front;
+        Some((part, searching.unwrap_or_else(|| front.end_search())))
+    }
+
+    fn accept_as(
+        &self,
+        worker: &Worker<'_>,
+        looking: Looking,
+        ends_search: bool,
+    ) -> Option<(Part, Option<Searching>)> {
         let helper = worker.helper?;
         let node = &self.nodes[worker.node];
-        let part = match node.work.front.post.accept(worker.round.get(), looking) {
-            Some((part, round)) => {
-                worker.round.set(round);
-                part
+        let NodeWork { front, callers, board, .. } = &**node.work;
+        let (part, searching) = match front.accept(worker.round.get(), looking, ends_search) {
+            Some(accepted) => {
+                worker.round.set(accepted.round);
+                (accepted.part, accepted.searching)
             }
-            None => node.work.board.accept(helper - node.helpers.start, looking)?,
+            None => (board.accept(helper - node.helpers.start, looking)?, None),
         };
         self.work[helper].tally.call();
         // Relaxed: a hint; see `summon`.
-        if part.more && node.work.callers.unsummoned.load(Ordering::Relaxed) > 0 {
-            Sleep::look();
+        if part.more && callers.unsummoned.load(Ordering::Relaxed) > 0 {
+            look();
             self.summon_more(worker.node);
         }
-        Some(part)
+        Some((part, searching))
     }
 
     /// Leaves the node's post to the next call, where this one has it. No ticket of it is left.
@@ -61,15 +85,15 @@ impl Shared {
     /// Takes back the tickets of a call that nobody has taken and nobody must; returns how many.
     pub(crate) fn withdraw(&self, node: usize, call: &CallRef) -> usize {
         let NodeWork { front, board, .. } = &**self.nodes[node].work;
-        match front.post.withdraw(call) {
+        match front.withdraw(call) {
             0 => board.withdraw(call),
             withdrawn => withdrawn,
         }
     }
 
-    /// Counts a call as one that wants helpers of a node woken which it does not require; before it [summons](Shared::summon) them.
+    /// Counts a call as one that wants helpers of a node woken which it does not require; before it [invites](Shared::invite) them.
     pub(crate) fn begin_inviting(&self, node: usize) {
-        // Relaxed: the fence in `summon` orders it before the look at who searches.
+        // Relaxed: its tickets publish it.
         self.nodes[node].work.callers.inviting.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -81,16 +105,13 @@ impl Shared {
     /// Wakes helpers where calls still invite some, and nobody is about to come.
     ///
     /// Whom a call has counted on may have gone to another call, or to a job.
-    /// After [`Sleep::end_search`].
+    /// After [`Front::end_search`].
     pub(super) fn wake_for_invited(&self, node: usize) {
         let NodeWork { front, callers, .. } = &**self.nodes[node].work;
         let optional = self.nodes[node].work.tickets().optional;
         // Callers write to their line in each call, so that is looked at last.
-        // Relaxed: the fence in `end_search` orders all of these.
-        if optional == 0
-            || front.sleep.searching() > 0
-            || callers.inviting.load(Ordering::Relaxed) == 0
-        {
+        // Relaxed: the fence in `search_ended` orders all of these.
+        if optional == 0 || front.searching() > 0 || callers.inviting.load(Ordering::Relaxed) == 0 {
             return;
         }
         // Relaxed: see `summon`.
@@ -98,17 +119,14 @@ impl Shared {
         self.summon_more(node);
     }
 
-    /// Wakes helpers of a node for a call that was just published with so many tickets.
+    /// Wakes helpers of a node for a call of so many tickets that are there.
     ///
     /// Those that search see it by themselves.
     pub(crate) fn summon(&self, node: usize, tickets: Tickets) {
         let NodeWork { front, callers, .. } = &**self.nodes[node].work;
-        let Callers { unsummoned, summoned, .. } = &**callers;
-        // [summon] Release: publishes the call's tickets to whoever wakes helpers for it.
-        // The fence that follows orders it before the look at who searches.
-        summoned.fetch_add(1, Ordering::Release);
-        Sleep::look();
-        let missing = tickets.total().saturating_sub(front.sleep.searching());
+        let Callers { unsummoned, .. } = &**callers;
+        look();
+        let missing = tickets.total().saturating_sub(front.searching());
         if missing > 0 {
             // Relaxed: a hint. Where it is lost, the last to search wakes all.
             unsummoned.store(missing, Ordering::Relaxed);
@@ -127,7 +145,7 @@ impl Shared {
 
     /// Wakes some of the helpers that a call still wants; each that comes wakes more.
     ///
-    /// After [`Sleep::look`].
+    /// After [`look`].
     fn summon_more(&self, node: usize) {
         const AT_ONCE: usize = 2;
         let work = &self.nodes[node].work;
@@ -135,7 +153,7 @@ impl Shared {
         let missing = work.callers.unsummoned.load(Ordering::Relaxed);
         let wanted = missing.min(AT_ONCE);
         work.callers.unsummoned.store(missing - wanted, Ordering::Relaxed);
-        if work.front.sleep.wake(wanted) < wanted && work.tickets().required > 0 {
+        if work.front.wake(wanted) < wanted && work.tickets().required > 0 {
             self.unpark_waiting(node);
         }
     }

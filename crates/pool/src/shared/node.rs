@@ -33,15 +33,15 @@ pub(crate) struct PoolNode {
 impl PoolNode {
     /// Whether the node has a helper that is about to run what is queued there.
     pub(super) fn keeps_up(&self) -> bool {
-        self.work.front.sleep.searching() > 0 && !self.work.activity.is_saturated()
+        self.work.front.searching() > 0 && !self.work.activity.is_saturated()
     }
 
     /// Whether the node has a helper that runs what is queued there, or will be woken to.
     ///
     /// Where its helpers are at work, or wait, that is false.
     pub(crate) fn has_free_helper(&self) -> bool {
-        let sleep = &self.work.front.sleep;
-        sleep.searching() > 0 || sleep.asleep() > 0
+        let front = &self.work.front;
+        front.searching() > 0 || front.asleep() > 0
     }
 
     /// Takes a job for one of the node's own helpers, by its place in the node.

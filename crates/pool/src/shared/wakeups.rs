@@ -2,8 +2,8 @@
 
 use super::Shared;
 use super::work::{Callers, NodeWork};
+use crate::front::{Searching, look};
 use crate::node_queues::Left;
-use crate::sleep::{Searching, Sleep};
 use crate::steal::{Neighbour, Steal};
 use crate::sync::Ordering;
 use crate::task::JobRef;
@@ -31,40 +31,40 @@ impl Shared {
     /// Queues a job on a node, and wakes a helper for it.
     pub(crate) fn inject(&self, node: usize, job: JobRef, steal: Steal) {
         self.nodes[node].work.queues.inject(job, steal, self.widest);
-        Sleep::look();
+        look();
         self.wake_for_job(node, steal, Wake::Anyhow);
     }
 
     /// Wakes a helper for a job that a worker of this node shows, where one would have a CPU.
     pub(crate) fn wake_for_shown(&self, node: usize, steal: Steal) {
-        Sleep::look();
+        look();
         self.wake_for_job(node, steal, Wake::WhereFree);
     }
 
     /// Wakes a helper that may take a job of this node unless one of the node's searches: one of its own, else the nearest.
     ///
-    /// After [`Sleep::look`].
+    /// After [`look`].
     fn wake_for_job(&self, node: usize, steal: Steal, wake: Wake) {
         let thieves = self.nodes[node].thieves.iter().filter(|thief| thief.least <= steal);
         for &Neighbour { place: near, .. } in thieves {
             let NodeWork { front, activity, absent, .. } = &**self.nodes[near].work;
-            if near == node && front.sleep.searching() > 0 {
+            if near == node && front.searching() > 0 {
                 return;
             }
             if wake == Wake::WhereFree && activity.is_saturated() {
                 continue;
             }
             if near != node {
-                if front.sleep.searching() + front.sleep.asleep() == 0 {
+                if front.searching() + front.asleep() == 0 {
                     continue;
                 }
                 absent.rely();
             }
-            if wake == Wake::WhereFree && front.sleep.searching() > 0 {
+            if wake == Wake::WhereFree && front.searching() > 0 {
                 // It looks here, too, as this node does not keep up.
                 return;
             }
-            if front.sleep.wake(1) > 0 {
+            if front.wake(1) > 0 {
                 return;
             }
         }
@@ -77,18 +77,18 @@ impl Shared {
         }
     }
 
-    /// Ends the search of one of the node's helpers that has found work, a job of node `from` perhaps.
+    /// For one of the node's helpers that has ended its search with work, a job of node `from` perhaps.
     ///
     /// Whoever published something while it searched may have woken nobody for
     /// it. So the last to search sees to what is left: on its own node, where
     /// it took its work, for it may have left more there, and on all others
     /// where somebody has relied on its node's helpers for a job of another.
-    pub(crate) fn found_work(&self, node: usize, from: usize) {
-        let own = &self.nodes[node];
-        let NodeWork { front, absent, .. } = &**own.work;
-        if front.sleep.end_search() == Searching::Others {
+    pub(crate) fn found_work(&self, node: usize, from: usize, searching: Searching) {
+        if searching == Searching::Others {
             return;
         }
+        let own = &self.nodes[node];
+        let NodeWork { absent, .. } = &**own.work;
         absent.poke();
         let everywhere = absent.were_relying();
         for &Neighbour { place, least } in &own.victims {
@@ -110,7 +110,7 @@ impl Shared {
     /// It looks for jobs once more before it does. A call that requires others
     /// may need them woken.
     pub(crate) fn found_nothing(&self, node: usize) {
-        if self.nodes[node].work.front.sleep.end_search() == Searching::Nobody {
+        if self.nodes[node].work.front.end_search() == Searching::Nobody {
             self.wake_for_required(node, Coming::WhoSearch);
         }
     }
@@ -120,10 +120,10 @@ impl Shared {
         let node = &self.nodes[worker.node];
         let NodeWork { front, board, .. } = &**node.work;
         // A ticket that this helper may take it sees at its next look, and nobody need be woken for it.
-        if front.post.requires_others(worker.round.get())
+        if front.requires_others(worker.round.get())
             || board.requires_others(helper - node.helpers.start)
         {
-            Sleep::look();
+            look();
             self.wake_for_required(worker.node, Coming::Nobody);
         }
     }
@@ -133,28 +133,34 @@ impl Shared {
     /// Who of those that sleep has come already is not known here. Once is
     /// enough: whoever does not sleep now sees the call before it does.
     fn wake_for_required(&self, node: usize, coming: Coming) {
-        let work = &self.nodes[node].work;
-        let sleep = &work.front.sleep;
-        let Callers { summoned, wakened, .. } = &*work.callers;
-        let required = work.tickets().required;
+        let NodeWork { front, board, callers, .. } = &**self.nodes[node].work;
+        let Callers { wakened_for_post, on_board, wakened_for_board, .. } = &**callers;
+        let posted = front.required();
+        let more = board.tickets().required;
         let coming = match coming {
-            Coming::WhoSearch => sleep.searching(),
+            Coming::WhoSearch => front.searching(),
             Coming::Nobody => 0,
         };
-        if required <= coming {
+        if posted.map_or(0, |(_, required)| required).saturating_add(more) <= coming {
             return;
         }
-        // [summon] Acquire: whoever is woken for these calls sees their tickets.
-        let calls = summoned.load(Ordering::Acquire);
-        if wakened.swap(calls, Ordering::Relaxed) != calls {
-            sleep.wake(usize::MAX);
+        // Relaxed: whoever is woken after the look at the post sees its tickets.
+        let is_new = |(round, _)| wakened_for_post.swap(round, Ordering::Relaxed) != round;
+        let mut wakes = posted.is_some_and(is_new);
+        if more > 0 {
+            // [summon] Acquire: whoever is woken for these calls sees their tickets.
+            let calls = on_board.load(Ordering::Acquire);
+            wakes |= wakened_for_board.swap(calls, Ordering::Relaxed) != calls;
+        }
+        if wakes {
+            front.wake(usize::MAX);
             self.unpark_waiting(node);
         }
     }
 
     /// How many of a node's helpers look for work; a hint.
     pub(crate) fn searching(&self, node: usize) -> usize {
-        self.nodes[node].work.front.sleep.searching()
+        self.nodes[node].work.front.searching()
     }
 
     /// Whether any job is queued anywhere.
@@ -165,7 +171,7 @@ impl Shared {
     /// Whether an idle helper would find something to do.
     pub(crate) fn has_work_for(&self, worker: &Worker<'_>, helper: usize) -> bool {
         let own = &self.nodes[worker.node];
-        own.work.front.post.tickets(worker.round.get()).total() > 0
+        own.work.front.tickets(worker.round.get()).total() > 0
             || own.work.board.invites(helper - own.helpers.start)
             || own.victims.iter().any(|&Neighbour { place, least }| {
                 let node = &self.nodes[place];

@@ -8,12 +8,11 @@ use crate::absent::Absent;
 use crate::activity::Activity;
 use crate::board::Board;
 use crate::counters::Tally;
+use crate::front::{Claim, Front, Tickets};
 use crate::node_counter;
 use crate::node_queues::NodeQueues;
 use crate::origin::Origin;
-use crate::post::{Claim, Post, Tickets};
-use crate::sleep::Sleep;
-use crate::sync::AtomicUsize;
+use crate::sync::{AtomicU64, AtomicUsize};
 
 /// What a node's helpers write, on pages of that node.
 pub(crate) struct NodeWork {
@@ -28,24 +27,18 @@ pub(crate) struct NodeWork {
     pub(crate) counters: node_counter::Counters,
 }
 
-/// What a call writes and what the helpers that watch for it write, together in a cache line.
-#[derive(Debug, Default)]
-#[repr(C)]
-pub(crate) struct Front {
-    pub(crate) post: Post,
-    pub(crate) sleep: Sleep,
-}
-
 /// What callers write, and helpers seldom look at.
 #[derive(Debug, Default)]
 pub(super) struct Callers {
     pub(super) claim: Claim,
     /// How many helpers the last call wants woken, beyond those that were.
     pub(super) unsummoned: AtomicUsize,
-    /// How many calls have asked the node.
-    pub(super) summoned: AtomicUsize,
-    /// What `summoned` was when all helpers were woken last.
-    pub(super) wakened: AtomicUsize,
+    /// The round whose call all helpers were woken for last.
+    pub(super) wakened_for_post: AtomicU64,
+    /// How many calls have asked the node on its board.
+    pub(super) on_board: AtomicUsize,
+    /// What `on_board` was when all helpers were woken for it last.
+    pub(super) wakened_for_board: AtomicUsize,
     /// How many calls that go on want helpers woken which they do not require.
     pub(super) inviting: AtomicUsize,
 }
@@ -74,7 +67,7 @@ impl NodeWork {
 
     /// The tickets of all open calls that nobody has taken.
     pub(super) fn tickets(&self) -> Tickets {
-        let (posted, more) = (self.front.post.all_tickets(), self.board.tickets());
+        let (posted, more) = (self.front.all_tickets(), self.board.tickets());
         Tickets {
             required: posted.required.saturating_add(more.required),
             optional: posted.optional.saturating_add(more.optional),

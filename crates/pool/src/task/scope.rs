@@ -14,8 +14,8 @@ use crate::call::{Arrival, Share};
 use crate::completion::{Countdown, Remaining};
 use crate::current::{place_here, with_current};
 use crate::error::NoSuchNode;
+use crate::front::Tickets;
 use crate::panic::{FirstPanic, catch, discard};
-use crate::post::Tickets;
 use crate::shared::Shared;
 use crate::steal::Steal;
 use crate::sync::{AtomicU64, Ordering};
@@ -287,7 +287,7 @@ pub(crate) fn scope<'scope, R>(
 ) -> R {
     let steal = steal.min(worker.steal());
     let _under = worker.enter_steal(steal);
-    let scope = Scope {
+    let mut scope = Scope {
         shared: Arc::clone(worker.shared()),
         tasks: Countdown::new(1),
         panic: FirstPanic::new(),

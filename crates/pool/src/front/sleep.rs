@@ -3,14 +3,14 @@
 //! The states, both sides' steps, the race and the proof are in
 //! `docs/protocols/sleep.md`.
 
+use super::Front;
+use super::word::{ONE_SEARCHING, Word};
 use crate::sync::{AtomicUsize, Mutex, Ordering, Thread, current, fence, park};
 
-/// The searching and the sleeping helpers of one node. Helpers go by their place in the pool.
+/// The sleeping helpers of one node. Helpers go by their place in the pool.
 #[derive(Debug, Default)]
 #[repr(C)]
-pub(crate) struct Sleep {
-    /// Helpers that look for work, and those that were woken to do so.
-    searching: AtomicUsize,
+pub(super) struct Sleepers {
     /// Invariant: the length of `list`, written only under its lock.
     asleep: AtomicUsize,
     /// Invariant: a helper is listed at most once, and only by itself.
@@ -33,39 +33,51 @@ pub(crate) enum Searching {
     Nobody,
 }
 
-impl Sleep {
+/// Orders what the caller has published before its looks at who searches and who sleeps.
+pub(crate) fn look() {
+    // [idle] [search] SeqCst: between the work and the looks at the counts.
+    fence(Ordering::SeqCst);
+}
+
+/// Says whether others search, to a helper that has ended its search by a change of this word.
+///
+/// Where nobody does, what the caller looks at next is ordered after that change.
+#[inline]
+pub(super) fn search_ended(before: Word) -> Searching {
+    if before.searching() > 1 {
+        return Searching::Others;
+    }
+    // [search] SeqCst: between the count and the look at the work. Its
+    // partner in `look` stands between the work and the look at the count.
+    fence(Ordering::SeqCst);
+    Searching::Nobody
+}
+
+impl Front {
     /// Counts the calling helper as one that looks for work.
     pub(crate) fn begin_search(&self) {
         // Relaxed: whoever needs the count has a fence before it looks.
-        self.searching.fetch_add(1, Ordering::Relaxed);
+        self.word.fetch_add(ONE_SEARCHING, Ordering::Relaxed);
     }
 
     /// Ends the calling helper's search, because it found work or is about to sleep.
     ///
-    /// What the caller looks at next is ordered after this.
+    /// What the caller looks at next is ordered after this, where nobody else searches.
     pub(crate) fn end_search(&self) -> Searching {
-        // Relaxed: the fence orders it.
-        let before = self.searching.fetch_sub(1, Ordering::Relaxed);
-        // [search] SeqCst: between the count and the look at the work. Its
-        // partner in `look` stands between the work and the look at the count.
-        fence(Ordering::SeqCst);
-        if before == 1 { Searching::Nobody } else { Searching::Others }
+        // Relaxed: the fence orders it, and the order of the word's changes.
+        search_ended(Word(self.word.fetch_sub(ONE_SEARCHING, Ordering::Relaxed)))
     }
 
     /// Ends the calling helper's search where more search than this; returns whether it has.
     pub(crate) fn leave_search_to(&self, others: usize) -> bool {
         // Relaxed: `end_search` follows where this finds too many; a hint before that.
-        let mut searching = self.searching.load(Ordering::Relaxed);
-        while searching > others {
-            let fewer = searching - 1;
-            match self.searching.compare_exchange(
-                searching,
-                fewer,
-                Ordering::Relaxed,
-                Ordering::Relaxed,
-            ) {
+        let mut word = Word(self.word.load(Ordering::Relaxed));
+        while word.searching() > others {
+            let fewer = word.without_searching();
+            match self.word.compare_exchange(word.0, fewer.0, Ordering::Relaxed, Ordering::Relaxed)
+            {
                 Ok(_) => return true,
-                Err(now) => searching = now,
+                Err(now) => word = Word(now),
             }
         }
         false
@@ -89,45 +101,39 @@ impl Sleep {
         }
     }
 
-    /// Orders what the caller has published before its looks at who searches and who sleeps.
-    pub(crate) fn look() {
-        // [idle] [search] SeqCst: between the work and the looks at the counts.
-        fence(Ordering::SeqCst);
-    }
-
-    /// How many helpers look for work; after [`Sleep::look`] or [`Sleep::end_search`].
+    /// How many helpers look for work; after [`look`] or [`Front::end_search`].
     pub(crate) fn searching(&self) -> usize {
         // Relaxed: the caller's fence orders it.
-        self.searching.load(Ordering::Relaxed)
+        Word(self.word.load(Ordering::Relaxed)).searching()
     }
 
-    /// How many helpers sleep; after a fence, as [`Sleep::searching`].
+    /// How many helpers sleep; after a fence, as [`Front::searching`].
     pub(crate) fn asleep(&self) -> usize {
         // Relaxed: the caller's fence orders it.
-        self.asleep.load(Ordering::Relaxed)
+        self.sleepers.asleep.load(Ordering::Relaxed)
     }
 
     /// Wakes up to so many helpers, the last to fall asleep first; returns how many.
     ///
-    /// After [`Sleep::look`] or [`Sleep::end_search`].
+    /// After [`look`] or [`Front::end_search`].
     ///
     /// All are taken off the list at once, so they are different helpers: one
     /// that was unparked could come back before the next is taken.
     pub(crate) fn wake(&self, helpers: usize) -> usize {
         // Relaxed: the caller's fence orders it.
-        if helpers == 0 || self.asleep.load(Ordering::Relaxed) == 0 {
+        if helpers == 0 || self.sleepers.asleep.load(Ordering::Relaxed) == 0 {
             return 0;
         }
         let (one, more) = {
-            let mut list = self.list.lock();
+            let mut list = self.sleepers.list.lock();
             // Nothing is allocated to wake one.
             let one = list.pop();
             let left = list.len().saturating_sub(helpers - 1);
             let more = if left < list.len() { list.split_off(left) } else { Vec::new() };
-            self.asleep.store(list.len(), Ordering::Relaxed);
+            self.sleepers.asleep.store(list.len(), Ordering::Relaxed);
             let woken = usize::from(one.is_some()) + more.len();
             // Under the lock: a helper that leaves by itself counts itself.
-            self.searching.fetch_add(woken, Ordering::Relaxed);
+            self.word.fetch_add(woken as u64 * ONE_SEARCHING, Ordering::Relaxed);
             (one, more)
         };
         // Outside of the lock, so that a woken helper need not wait for it.
@@ -136,18 +142,18 @@ impl Sleep {
     }
 
     fn enter(&self, helper: usize) {
-        let mut list = self.list.lock();
+        let mut list = self.sleepers.list.lock();
         list.push(Sleeper { helper, thread: current() });
         // Relaxed: the fence that follows orders it.
-        self.asleep.store(list.len(), Ordering::Relaxed);
+        self.sleepers.asleep.store(list.len(), Ordering::Relaxed);
     }
 
     /// Takes the helper off the list; returns whether nobody who woke it has done so.
     fn leave(&self, helper: usize) -> bool {
-        let mut list = self.list.lock();
+        let mut list = self.sleepers.list.lock();
         let before = list.len();
         list.retain(|sleeper| sleeper.helper != helper);
-        self.asleep.store(list.len(), Ordering::Relaxed);
+        self.sleepers.asleep.store(list.len(), Ordering::Relaxed);
         list.len() < before
     }
 }
