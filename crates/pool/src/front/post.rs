@@ -100,6 +100,18 @@ impl Tickets {
     }
 }
 
+/// Has the processor fetch what lies there, if it can.
+#[inline]
+fn prefetch(at: *const ()) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: [hint] a prefetch reads nothing, and may be of any address.
+    unsafe {
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(at.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = at;
+}
+
 impl Front {
     /// Opens a call for so many helpers; `None` where another is open, or they are too many.
     ///
@@ -152,6 +164,8 @@ impl Front {
             let share = posted.share.load(Ordering::Acquire);
             let run = posted.run.load(Ordering::Acquire);
             let last_order = posted.last.load(Ordering::Acquire);
+            // While the exchange waits for the word's line: what is run lies in its caller's.
+            prefetch(share);
             let mut after = word.without_ticket();
             if ends_search {
                 after = after.without_searching();
