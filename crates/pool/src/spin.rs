@@ -77,7 +77,7 @@ impl Spin {
         }
         let now = Instant::now();
         let elapsed = now - *self.began.get_or_insert(now);
-        self.yields = elapsed >= self.budget / KEEPS_CPU;
+        self.yields |= elapsed >= self.budget / KEEPS_CPU;
         if self.yields {
             std::thread::yield_now();
             self.shares_cpu = now.elapsed() >= ACCEPTED;
@@ -131,6 +131,11 @@ impl Spin {
 
 #[cfg(all(test, not(any(loom, shuttle))))]
 mod tests {
+    use std::sync::atomic::AtomicBool;
+    use std::sync::atomic::Ordering::Relaxed;
+
+    use firsttouch_topology::{CpuSet, affinity};
+
     use super::*;
 
     #[test]
@@ -143,6 +148,31 @@ mod tests {
         let (began, budget) = (Instant::now(), Duration::from_millis(2));
         let mut spin = Spin::new(budget);
         while spin.pause() {}
-        assert!(began.elapsed() >= budget);
+        assert!(began.elapsed() >= budget || spin.shares_cpu());
+    }
+
+    #[test]
+    fn a_thread_that_shares_its_cpu_looks_once_more_and_ends() {
+        let here = CpuSet::from_iter([affinity::current_cpu()]);
+        let keep = || affinity::set_current(&here).expect("one of this thread's CPUs");
+        let over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                keep();
+                while !over.load(Relaxed) {
+                    std::hint::spin_loop();
+                }
+            });
+            scope.spawn(|| {
+                keep();
+                // It would look for minutes.
+                let mut spin = Spin::new(Duration::from_secs(600));
+                spin.yields = true;
+                while spin.pause() && !spin.shares_cpu() {}
+                over.store(true, Relaxed);
+                assert!(spin.shares_cpu());
+                assert!(spin.is_round() && !spin.pause(), "it has looked once more");
+            });
+        });
     }
 }
