@@ -133,7 +133,7 @@ unsafe fn complete_unwaited(this: *const Completion) -> bool {
 /// no more, so that the count cannot reach zero and rise again.
 #[derive(Debug)]
 pub(crate) struct Countdown {
-    /// Invariant: never rises from zero.
+    /// Invariant: never rises again when no part or one is left, but by whoever has that part.
     pending: AtomicUsize,
     done: Completion,
 }
@@ -188,12 +188,15 @@ impl Countdown {
     pub(crate) unsafe fn part_done(this: *const Self) {
         // SAFETY: [part].
         let pending = unsafe { &(*this).pending };
-        // [parts] Release: publishes this part to whoever takes the count to zero.
-        // Acquire: takes over the other parts, to publish them with completion.
-        if pending.fetch_sub(1, Ordering::AcqRel) == 1 {
+        // [parts] Acquire: takes over the other parts, to publish them with completion.
+        // The only part left is this one, and nobody needs the count to say so.
+        let is_last = pending.load(Ordering::Acquire) == 1
+            // [parts] Release: publishes this part to whoever has the last. Acquire: as above.
+            || pending.fetch_sub(1, Ordering::AcqRel) == 1;
+        if is_last {
             // SAFETY: [part]: the owner, who is not the last, waits for `done`.
             let done = unsafe { &raw const (*this).done };
-            // SAFETY: [alive] the owner waits for it. [once] the count reaches zero once.
+            // SAFETY: [alive] the owner waits for it. [once] there is one last part.
             unsafe { Completion::complete(done) };
         }
     }
