@@ -121,6 +121,16 @@ impl Model {
         })
     }
 
+    /// Runs a call that invites a helper, and goes on until one has come.
+    pub(super) fn call_until_one_comes(&self) {
+        let came = Event::new();
+        enter(&self.shared, |worker| {
+            let asks = Some(Ask { node: 0, tickets: Tickets { required: 0, optional: 1 } });
+            let work = Each(|_| came.happens());
+            assert_eq!(fork(worker, asks.into_iter(), false, &work, || came.wait()), 2);
+        });
+    }
+
     /// Ends the helpers, and waits as dropping a pool does.
     fn shut_down_and_wait(self) {
         self.shared.shut_down();

@@ -1,4 +1,4 @@
-//! Summoning: a helper that sleeps is woken for a required ticket that those who search do not take.
+//! Summoning: a helper that sleeps is woken for a ticket that those who search do not take.
 //!
 //! The caller counts on whoever searches when it looks. Here each helper takes
 //! the steps of one part of `helper.rs`, so that three of them fit in a model.
@@ -92,5 +92,18 @@ fn one_that_came_and_searches_on_leaves_the_rest_to_one_that_sleeps() {
                 pause(0);
             }
         }
+    });
+}
+
+#[test]
+fn the_only_one_to_search_that_finds_a_job_leaves_an_invitation_to_one_that_sleeps() {
+    check_within(1, || {
+        let model = Model::of(&[0; 2], Steal::Anywhere, |worker, helper| match helper {
+            0 => sleeps(worker, helper),
+            _ => finds_a_job(worker),
+        });
+        thread::yield_now();
+        model.call_until_one_comes();
+        model.join();
     });
 }
