@@ -55,7 +55,7 @@ pub(super) fn list(filter: &[String]) -> anyhow::Result<()> {
 pub(super) fn run(limit: Duration, filter: &[String]) -> anyhow::Result<ExitCode> {
     let weakenings = choose(filter)?;
     let folder = workspace::target()?.join("models");
-    let tree = Tree::new(workspace::root(), folder.join("tree"));
+    let tree = Tree::take(workspace::root(), folder.join("tree"))?;
     let place = Place { target: folder, limit };
     tree.refresh()?;
     let mut results = place.control(tree.root(), &weakenings)?;

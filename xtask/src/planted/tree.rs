@@ -1,10 +1,11 @@
 //! A copy of the sources, in which faults are planted.
 
 use std::collections::BTreeSet;
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use rustix::fs::{FlockOperation, flock};
 
 use super::Change;
 
@@ -17,12 +18,21 @@ const SOURCES: [&str; 6] = ["Cargo.toml", "Cargo.lock", "README.md", "benches", 
 pub(crate) struct Tree {
     from: PathBuf,
     root: PathBuf,
+    /// Its lock keeps others from the copy.
+    _lock: File,
 }
 
 impl Tree {
-    /// Names a copy; nothing is copied yet.
-    pub(crate) fn new(from: &Path, root: PathBuf) -> Self {
-        Self { from: from.to_owned(), root }
+    /// Takes a copy for this process alone; nothing is copied yet.
+    pub(crate) fn take(from: &Path, root: PathBuf) -> anyhow::Result<Self> {
+        fs::create_dir_all(&root).with_context(|| format!("cannot make {}", root.display()))?;
+        let path = root.with_extension("lock");
+        let lock =
+            File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
+        flock(&lock, FlockOperation::NonBlockingLockExclusive).with_context(|| {
+            format!("another self-check plants its faults in {}; wait for its end", root.display())
+        })?;
+        Ok(Self { from: from.to_owned(), root, _lock: lock })
     }
 
     /// Returns the copy's root.
@@ -110,7 +120,10 @@ mod tests {
         write("crates/a/src/lib.rs", "two")?;
         write("crates/a/src/old.rs", "three")?;
         write("target/junk", "four")?;
-        let tree = Tree::new(from.path(), to.path().join("tree"));
+        let copy = to.path().join("tree");
+        let tree = Tree::take(from.path(), copy.clone())?;
+        let other = Tree::take(from.path(), copy).expect_err("it is taken");
+        assert!(other.to_string().contains("another self-check"), "{other}");
         tree.refresh()?;
         assert_eq!(fs::read_to_string(tree.root().join("crates/a/src/lib.rs"))?, "two");
         assert!(!tree.root().join("target").exists());

@@ -78,7 +78,7 @@ pub(super) fn run(
 /// Builds the guest's program without a fault and with each.
 fn build(lab: &Lab, faults: &[Fault]) -> anyhow::Result<Vec<Trial>> {
     let folder = lab.cache().self_check();
-    let tree = Tree::new(workspace::root(), folder.join("tree"));
+    let tree = Tree::take(workspace::root(), folder.join("tree"))?;
     tree.refresh()?;
     let content = |root: &Path, label: &str| {
         let programs = guest_program::build(root, &folder.join("build"), &[GUEST])?;
