@@ -256,8 +256,9 @@ impl PoolBuilder {
     /// Work that comes in that time finds a helper awake: it begins in a
     /// fraction of a microsecond, where a wake-up takes some tens of them. For
     /// the first sixteenth the thread keeps its CPU, then it offers it to other
-    /// threads at each look. Zero means to sleep at once. Default: 100
-    /// microseconds, about what a wake-up costs.
+    /// threads at each look; where one of them takes it, it soon sleeps. Zero
+    /// means to sleep at once. Default: 100 microseconds, about what a wake-up
+    /// costs.
     pub fn spin(mut self, time: Duration) -> Self {
         self.spin = time;
         self

@@ -227,7 +227,7 @@ impl<'w> Dropper<'w> {
 
 /// Looks for work until it is time to sleep.
 fn search(worker: &Worker<'_>, helper: usize, kept: &mut Kept) -> Found {
-    let mut spin = worker.begin_looks(|| kept.moves_from_shared_cpu());
+    let mut spin = worker.begin_looks(|| kept.moves_from_shared_cpu(helper));
     let found = look(worker, helper, &mut spin);
     if matches!(found, Found::Work(..)) {
         worker.end_looks(&spin);

@@ -15,7 +15,8 @@ pub enum Pin {
     /// Each helper may run on any of its node's CPUs that the pool may use.
     ///
     /// The kernel can still move it away from a CPU that something else keeps
-    /// busy, which is why this is the default.
+    /// busy, which is why this is the default. Where the kernel leaves it on
+    /// the CPU of the thread that it works with, it moves by itself.
     #[default]
     Node,
     /// Each helper keeps to one CPU of its node, one helper to a core before
@@ -109,13 +110,17 @@ impl Kept {
     /// Moves the calling thread to another CPU of its node, as another thread uses this one; returns whether it did.
     ///
     /// Where it does not, it is better asleep: see [`CpuSharing`].
-    pub(crate) fn moves_from_shared_cpu(&mut self) -> bool {
+    pub(crate) fn moves_from_shared_cpu(&mut self, helper: usize) -> bool {
         let Place::Node(_, cpus) = &self.place else { return false };
-        let moves = self.sharing.is_time_to_move(Instant::now());
-        if moves {
-            self.away |= !move_within(cpus);
+        if !self.sharing.is_time_to_move(Instant::now()) {
+            return false;
         }
-        moves
+        let from = affinity::current_cpu();
+        self.away |= !move_within(cpus);
+        let (from, to) = (from.os_index(), affinity::current_cpu().os_index());
+        // A subscriber is user code.
+        discard(catch(|| tracing::trace!(helper, from, to, "left a CPU that it shared")));
+        true
     }
 
     /// Looks where the calling thread is, and pins it again where that is elsewhere; for each time it is woken.

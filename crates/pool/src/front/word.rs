@@ -83,7 +83,7 @@ mod tests {
         let all = MAX_TICKETS as usize;
         let most = Tickets { required: all, optional: all };
         let opening = Word::opening(most).expect("as many as fit");
-        let word = Word(opening + (ROUNDS - 2 << ROUND) + MAX_SEARCHING as u64);
+        let word = Word(opening + ((ROUNDS - 2) << ROUND) + MAX_SEARCHING as u64);
         assert_eq!(word.round(), ROUNDS - 1);
         assert_eq!((word.tickets(), word.searching()), (most, MAX_SEARCHING));
         assert_eq!(word.without_ticket().tickets(), Tickets { required: all - 1, optional: all });
