@@ -38,6 +38,10 @@ impl<T> Mutex<T> {
         }
         Ok(MutexGuard(self))
     }
+
+    pub(crate) fn get_mut(&mut self) -> LockResult<&mut T> {
+        Ok(self.value.get_mut())
+    }
 }
 
 impl<T> Deref for MutexGuard<'_, T> {
