@@ -234,7 +234,11 @@ fn a_spawned_closure_runs_before_shutdown_ends() {
         let runs = Arc::clone(&ran);
         // A thread of its own, so that the helper may be anywhere in its loop before.
         let caller = thread::spawn(move || {
-            let run = move || runs.store(true, std::sync::atomic::Ordering::SeqCst);
+            let shared = Arc::clone(&model.shared);
+            // Where it is over, the helpers have rested, and come to no call.
+            let run = move || {
+                runs.store(!shared.shutdown.is_over(), std::sync::atomic::Ordering::SeqCst);
+            };
             task::spawn(&model.shared, None, run);
             model.shut_down();
         });
@@ -269,6 +273,25 @@ fn a_call_made_while_the_pool_shuts_down_finds_the_other_helper() {
             counts.store(all, std::sync::atomic::Ordering::SeqCst);
         });
         // Where a helper ends before the other needs it, loom finds a deadlock.
+        model.shut_down_and_wait();
+        assert_eq!(came.load(std::sync::atomic::Ordering::SeqCst), 2);
+    });
+}
+
+#[test]
+fn a_closure_left_to_another_node_while_the_pool_shuts_down_finds_all_helpers() {
+    check(|| {
+        // No helper may take what is another node's.
+        let model = Model::restricted(&[0, 1], Steal::Node);
+        let came = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let counts = Arc::clone(&came);
+        let shared = Arc::clone(&model.shared);
+        task::spawn(&model.shared, Some(1), move || {
+            task::spawn(&shared, Some(0), move || {
+                let all = crate::broadcast(|_| ()).len();
+                counts.store(all, std::sync::atomic::Ordering::SeqCst);
+            });
+        });
         model.shut_down_and_wait();
         assert_eq!(came.load(std::sync::atomic::Ordering::SeqCst), 2);
     });
