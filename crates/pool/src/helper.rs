@@ -7,7 +7,6 @@ use firsttouch_topology::NodeId;
 use crate::board::Looking;
 use crate::current::home;
 use crate::front::{Part, Searching};
-use crate::panic::{catch, discard};
 use crate::pin::{Kept, Pinned};
 use crate::shared::NodeWork;
 use crate::shutdown::{Resting, Woken};
@@ -140,9 +139,10 @@ fn work(worker: &Worker<'_>, helper: usize, kept: &mut Kept) {
             // They are for helpers of other nodes, and nobody wakes this one when they are taken.
             nap();
         }
+        // Not counted among those that search: a call would count on this helper meanwhile.
+        kept.trace(helper);
         front.sleep(helper, || has_work() || shared.shutdown.has_begun());
-        // What it traces runs a subscriber's code.
-        discard(catch(|| kept.look(helper)));
+        kept.look();
     }
 }
 
@@ -227,7 +227,7 @@ impl<'w> Dropper<'w> {
 
 /// Looks for work until it is time to sleep.
 fn search(worker: &Worker<'_>, helper: usize, kept: &mut Kept) -> Found {
-    let mut spin = worker.begin_looks(|| kept.moves_from_shared_cpu(helper));
+    let mut spin = worker.begin_looks(|| kept.moves_from_shared_cpu());
     let found = look(worker, helper, &mut spin);
     if matches!(found, Found::Work(..)) {
         worker.end_looks(&spin);

@@ -5,7 +5,7 @@ use std::time::Instant;
 use core_affinity::CoreId;
 use firsttouch_topology::{CpuId, CpuSet, NodeId, Topology, affinity};
 
-use crate::cpu_sharing::{CpuSharing, move_within};
+use crate::cpu_sharing::{CpuSharing, Moved, move_away};
 use crate::panic::{catch, discard};
 
 /// How helpers are kept in place.
@@ -98,33 +98,36 @@ pub(crate) struct Kept {
     /// Whether the helper is known to be away, and is to be pinned again.
     away: bool,
     sharing: CpuSharing,
+    /// What has not been traced yet.
+    events: Vec<Event>,
 }
 
 impl Kept {
     /// Keeps to a place what the kernel has agreed to pin there.
     pub(crate) fn to(place: Place, pinned: Pinned) -> Self {
         let place = if pinned == Pinned::Refused { Place::Anywhere } else { place };
-        Self { place, away: false, sharing: CpuSharing::default() }
+        Self { place, away: false, sharing: CpuSharing::default(), events: Vec::new() }
     }
 
-    /// Moves the calling thread to another CPU of its node, as another thread uses this one; returns whether it did.
+    /// Moves the calling thread to another of its CPUs, as another thread uses this one; returns whether it did.
     ///
     /// Where it does not, it is better asleep: see [`CpuSharing`].
-    pub(crate) fn moves_from_shared_cpu(&mut self, helper: usize) -> bool {
-        let Place::Node(_, cpus) = &self.place else { return false };
-        if !self.sharing.is_time_to_move(Instant::now()) {
+    pub(crate) fn moves_from_shared_cpu(&mut self) -> bool {
+        let may_move = matches!(self.place, Place::Node(..));
+        if !may_move || !self.sharing.is_time_to_move(Instant::now()) {
             return false;
         }
-        let from = affinity::current_cpu();
-        self.away |= !move_within(cpus);
-        let (from, to) = (from.os_index(), affinity::current_cpu().os_index());
-        // A subscriber is user code.
-        discard(catch(|| tracing::trace!(helper, from, to, "left a CPU that it shared")));
+        match move_away() {
+            Moved::To(cpu) => self.events.push(Event::LeftSharedCpu { to: cpu }),
+            Moved::Not => return false,
+            // It is pinned again when it next looks.
+            Moved::Narrowed => self.away = true,
+        }
         true
     }
 
     /// Looks where the calling thread is, and pins it again where that is elsewhere; for each time it is woken.
-    pub(crate) fn look(&mut self, helper: usize) {
+    pub(crate) fn look(&mut self) {
         let cpu = affinity::current_cpu();
         if !self.away && self.place.holds(cpu) {
             return;
@@ -136,14 +139,55 @@ impl Kept {
         };
         // Once for each time that it goes or comes back.
         if back.is_ok() || !self.away {
-            tracing::debug!(
-                helper,
-                cpu = cpu.os_index(),
-                back = back.is_ok(),
-                "the kernel has moved this helper: all CPUs it is pinned to were offline"
-            );
+            self.events.push(Event::WasAway { cpu, back: back.is_ok() });
         }
         self.away = back.is_err();
+    }
+
+    /// Traces what has happened since the last time.
+    ///
+    /// This runs a subscriber's code, which may call the pool, and may panic. So
+    /// the calling helper is not counted as one that looks for work meanwhile.
+    pub(crate) fn trace(&mut self, helper: usize) {
+        for event in self.events.drain(..) {
+            discard(catch(|| event.trace(helper)));
+        }
+    }
+}
+
+/// What has happened to a helper's place.
+#[derive(Clone, Copy, Debug)]
+enum Event {
+    /// It was found elsewhere, or could not be pinned again before.
+    WasAway {
+        cpu: CpuId,
+        back: bool,
+    },
+    LeftSharedCpu {
+        to: CpuId,
+    },
+}
+
+impl Event {
+    fn trace(self, helper: usize) {
+        match self {
+            Self::WasAway { cpu, back } => {
+                let cpu = cpu.os_index();
+                tracing::debug!(
+                    helper,
+                    cpu,
+                    back,
+                    "this helper was away from where it is pinned: the kernel moves one whose CPUs go offline"
+                );
+            }
+            Self::LeftSharedCpu { to } => {
+                tracing::trace!(
+                    helper,
+                    to = to.os_index(),
+                    "this helper left a CPU that it shared"
+                );
+            }
+        }
     }
 }
 

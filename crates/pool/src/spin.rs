@@ -36,12 +36,19 @@ pub(crate) struct Spin {
     looks: u32,
     yields: bool,
     shares_cpu: bool,
+    /// Whether one look is all.
+    is_once: bool,
 }
 
 #[cfg(not(any(loom, shuttle)))]
 impl Spin {
     pub(crate) fn new(budget: Duration) -> Self {
-        Self { budget, began: None, looks: 0, yields: false, shares_cpu: false }
+        Self { budget, began: None, looks: 0, yields: false, shares_cpu: false, is_once: false }
+    }
+
+    /// One look, for now; with so much time when it [begins again](Self::begin_again).
+    pub(crate) fn once(budget: Duration) -> Self {
+        Self { is_once: true, ..Self::new(budget) }
     }
 
     /// Begins with as much time again.
@@ -57,22 +64,31 @@ impl Spin {
             return self.look_at_clock();
         }
         std::hint::spin_loop();
-        !self.budget.is_zero()
+        !self.is_single()
     }
 
     /// Whether it is the turn of what need not be looked at each time.
     pub(crate) fn is_round(&self) -> bool {
-        self.looks % 16 == 4 || self.budget.is_zero() || self.shares_cpu
+        self.looks % 16 == 4 || self.is_single() || self.shares_cpu
     }
 
-    /// Whether another thread had the CPU when it was offered.
+    fn is_single(&self) -> bool {
+        self.is_once || self.budget.is_zero()
+    }
+
+    /// Whether another thread had the CPU when it was offered, and it has not slept since.
     pub(crate) fn shares_cpu(&self) -> bool {
         self.shares_cpu
     }
 
+    /// Notes that the thread has slept: the kernel has found it a CPU.
+    pub(crate) fn has_slept(&mut self) {
+        self.shares_cpu = false;
+    }
+
     #[inline(never)]
     fn look_at_clock(&mut self) -> bool {
-        if self.shares_cpu {
+        if self.shares_cpu || self.is_once {
             return false;
         }
         let now = Instant::now();
@@ -106,9 +122,15 @@ impl Spin {
         Self { looks: 0, budget, left: budget }
     }
 
+    pub(crate) fn once(budget: Duration) -> Self {
+        Self { left: 0, ..Self::new(budget) }
+    }
+
     pub(crate) fn begin_again(&mut self) {
         self.left = self.budget;
     }
+
+    pub(crate) fn has_slept(&mut self) {}
 
     pub(crate) fn pause(&mut self) -> bool {
         // A scheduler with priorities would have the thread look for ever.

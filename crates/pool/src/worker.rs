@@ -111,7 +111,7 @@ impl<'p> Worker<'p> {
             frame: Cell::new(Innermost { scope: NO_SCOPE, joins: 0, pushed: 0 }),
             taken: Cell::new(ptr::null()),
             rotation: Cell::new(Rotation::new(helper.unwrap_or(0))),
-            round: Cell::new(0),
+            round: Cell::new(Round::MAX),
             shares_cpu: Cell::new(false),
             below: Cell::new(ptr::null()),
         }
@@ -131,7 +131,7 @@ impl<'p> Worker<'p> {
     /// Begins one wait's looks: one alone where the thread shares its CPU, and does not move. So it sleeps.
     pub(crate) fn begin_looks(&self, moves: impl FnOnce() -> bool) -> Spin {
         let sleeps = self.shares_cpu.take() && !moves();
-        Spin::new(if sleeps { Duration::ZERO } else { self.shared.spin })
+        if sleeps { Spin::once(self.shared.spin) } else { Spin::new(self.shared.spin) }
     }
 
     /// Ends looks that have found something.
@@ -547,6 +547,7 @@ fn wait_until(
         // What came before the registration may have seen nobody to wake.
         if !serve() {
             sleep();
+            looks.has_slept();
         }
     }
 }

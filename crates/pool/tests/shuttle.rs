@@ -102,6 +102,24 @@ fn nested_joins_get_every_result() {
 }
 
 #[test]
+fn a_scope_that_waits_runs_no_task_of_the_scope_around_it() {
+    check(|| {
+        let pool = pool(2, 1);
+        let (far, _) = pool.nodes().last().expect("it has two nodes");
+        let inner_ended = AtomicBool::new(false);
+        pool.scope(|outer| {
+            outer.spawn(|_| {
+                while !inner_ended.load(SeqCst) {
+                    thread::yield_now();
+                }
+            });
+            pool.scope(|inner| inner.spawn_on(far, |_| thread::yield_now()).expect("its node"));
+            inner_ended.store(true, SeqCst);
+        });
+    });
+}
+
+#[test]
 fn tasks_that_spawn_tasks_all_run_before_their_scope_ends() {
     check(|| {
         let pool = any_pool();

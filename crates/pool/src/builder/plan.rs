@@ -55,7 +55,7 @@ impl Plan {
         let parallelism = topology.allowed().parallelism().get();
         let capacities = spread(parallelism.min(units.iter().sum()), &units);
         let counts = match builder.count {
-            Count::ByCpus => capacities.clone(),
+            Count::ByCpus => capacities.iter().map(|&cpus| cpus.min(MAX_SEARCHING)).collect(),
             Count::InAll(helpers) => spread(checked(helpers.get())?, &units),
             Count::PerNode(helpers) => vec![helpers.get(); nodes.len()],
             Count::None => vec![0; nodes.len()],

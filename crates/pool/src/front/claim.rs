@@ -12,13 +12,13 @@ use crate::sync::{AtomicPtr, AtomicU64, Ordering};
 /// Which caller may write to a node's post.
 #[derive(Debug)]
 pub(crate) struct Claim {
-    /// Round, and what its caller does: see [`Claimed`]. Invariant: the round never falls.
+    /// Round, and what its caller does: see [`Claimed`]. Invariant: the round never falls, but to begin again after the last.
     word: AtomicU64,
     /// The call of that round. Invariant: written only by whoever has claimed the round.
     call: AtomicPtr<Call>,
 }
 
-/// What is in a claim's word: `[round: 40][state: 2]`.
+/// What is in a claim's word: `[round: 33][state: 2]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Claimed(u64);
 

@@ -44,6 +44,7 @@ pub(crate) fn look() {
 /// Where nobody does, what the caller looks at next is ordered after that change.
 #[inline]
 pub(super) fn search_ended(before: Word) -> Searching {
+    debug_assert!(before.searching() > 0, "who does not search cannot end it");
     if before.searching() > 1 {
         return Searching::Others;
     }
@@ -70,7 +71,7 @@ impl Front {
 
     /// Ends the calling helper's search where more search than this; returns whether it has.
     pub(crate) fn leave_search_to(&self, others: usize) -> bool {
-        // Relaxed: `end_search` follows where this finds too many; a hint before that.
+        // Relaxed: nothing is looked at after. Those who are left, one at least, see to what is there.
         let mut word = Word(self.word.load(Ordering::Relaxed));
         while word.searching() > others {
             let fewer = word.without_searching();

@@ -7,8 +7,9 @@ use super::Tickets;
 /// `required` and `optional` are tickets that nobody has taken. `searching` are helpers that look
 /// for work, and those that were woken to do so.
 ///
-/// A helper that is away while 2^33 calls are made, three quarters of an hour of nothing else,
-/// and comes back at that very call takes it for the one that it came to last.
+/// Rounds begin again after 2^33 calls, three quarters of an hour of nothing else. A helper that is
+/// away for exactly so many takes the call for the one that it came to last, and does not come; a
+/// caller that is stopped in `Claim::claim` for as long would add its tickets to another's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Word(pub(super) u64);
 
@@ -49,6 +50,7 @@ impl Word {
     }
 
     pub(super) fn without_searching(self) -> Self {
+        debug_assert!(self.searching() > 0, "who does not search cannot end it");
         Self(self.0 - ONE_SEARCHING)
     }
 

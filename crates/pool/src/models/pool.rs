@@ -131,6 +131,21 @@ impl Model {
         });
     }
 
+    /// Runs a call that requires helpers, on the board, as another that wakes nobody has the post.
+    pub(super) fn call_on_board(&self, required: usize) {
+        enter(&self.shared, |worker| {
+            let ask = |required, optional| {
+                std::iter::once(Ask { node: 0, tickets: Tickets { required, optional } })
+            };
+            // More than there are helpers, so that the post stays taken.
+            let members = fork(worker, ask(0, 8), true, &Each(|_| ()), || {
+                let members = fork(worker, ask(required, 0), false, &Each(|_| ()), || ());
+                assert_eq!(members, 1 + required);
+            });
+            assert!(members <= 1 + self.shared.helpers.len());
+        });
+    }
+
     /// Ends the helpers, and waits as dropping a pool does.
     fn shut_down_and_wait(self) {
         self.shared.shut_down();

@@ -107,3 +107,68 @@ fn the_only_one_to_search_that_finds_a_job_leaves_an_invitation_to_one_that_slee
         model.join();
     });
 }
+
+/// Takes tickets as a helper that searches, the post's perhaps, until it has one of the board.
+fn comes_to_board(worker: &Worker<'_>, helper: usize) {
+    let mut round = worker.round.get();
+    loop {
+        comes(worker, helper);
+        if worker.round.get() == round {
+            return;
+        }
+        round = worker.round.get();
+    }
+}
+
+/// As [`sleeps`], where the call that requires it is on the board.
+fn sleeps_before_board(worker: &Worker<'_>, helper: usize) {
+    let shared = worker.shared();
+    node(worker).front.sleep(helper, || shared.has_work_for(worker, helper));
+    comes_to_board(worker, helper);
+}
+
+/// As [`call`], where another call has the post, and so many helpers that never come count as searching.
+fn call_on_board(
+    away: usize,
+    helpers: &'static [u32],
+    required: usize,
+    helper: fn(&Worker<'_>, usize),
+) {
+    check_within(1, move || {
+        let model = Model::of(helpers, Steal::Anywhere, helper);
+        (0..away).for_each(|_| model.shared().nodes[0].work.front.begin_search());
+        thread::yield_now();
+        model.call_on_board(required);
+        model.join();
+    });
+}
+
+#[test]
+fn a_call_on_the_board_wakes_one_that_sleeps() {
+    call_on_board(0, &[0; 1], 1, sleeps_before_board);
+}
+
+#[test]
+fn a_call_on_the_board_is_left_to_one_that_sleeps() {
+    call_on_board(0, &[0; 2], 1, |worker, helper| match helper {
+        0 => sleeps_before_board(worker, helper),
+        _ => finds_a_job(worker),
+    });
+}
+
+#[test]
+fn one_that_came_to_the_board_and_searches_on_leaves_the_rest_to_one_that_sleeps() {
+    call_on_board(1, &[0; 2], 2, |worker, helper| match helper {
+        0 => sleeps_before_board(worker, helper),
+        _ => {
+            node(worker).front.begin_search();
+            comes_to_board(worker, helper);
+            // It searches on, so nobody else is the last to. The second look comes after the
+            // caller's, which counts its call when its tickets are there.
+            for _ in 0..2 {
+                worker.shared().found_tickets_for_others(worker, helper);
+                pause(0);
+            }
+        }
+    });
+}

@@ -144,7 +144,7 @@ impl Shared {
         if posted.map_or(0, |(_, required)| required).saturating_add(more) <= coming {
             return;
         }
-        // Relaxed: whoever is woken after the look at the post sees its tickets.
+        // Relaxed: the fence below orders it before the look at who sleeps.
         let is_new = |(round, _)| wakened_for_post.swap(round, Ordering::Relaxed) != round;
         let mut wakes = posted.is_some_and(is_new);
         if more > 0 {
@@ -153,6 +153,8 @@ impl Shared {
             wakes |= wakened_for_board.swap(calls, Ordering::Relaxed) != calls;
         }
         if wakes {
+            // Whoever sleeps by now is seen; whoever does later sees the tickets before.
+            look();
             front.wake(usize::MAX);
             self.unpark_waiting(node);
         }
