@@ -14,7 +14,7 @@ use crate::job::controls::Controls;
 use crate::job::failure::{ChunkError, RunError, Stopped};
 use crate::job::handle::inside::InsideStarted;
 use crate::job::help::Help;
-use crate::job::limits::{Inside, Place, may_hold_up_others};
+use crate::job::limits::{Helpers, Inside, Place, Present, may_hold_up_others};
 use crate::job::priority::Priority;
 use crate::job::progress::Telling;
 use crate::job::run::{OnUnwind, Running, Thread};
@@ -134,7 +134,7 @@ impl<'a> Drive<'a> {
     /// The job's place under limits, where it has helpers to ask for.
     fn place(&self, running: &Running<'_>) -> Option<Place> {
         let limits = self.controls.limits.as_ref().filter(|_| !running.is_caller_alone())?;
-        Some(limits.enter(running.required(), running.helpers()))
+        Some(limits.enter(Helpers::of(self.pool), running.required(), running.helpers()))
     }
 
     /// The CPUs that helpers are to keep to; `None` for those that they have.
@@ -181,6 +181,14 @@ impl<E: Send> Shared<'_, E> {
             self.running.close();
             self.watch.iter().for_each(|watch| watch.notify());
         });
+        // Declared before what is done to the thread, so that it is undone when others count on the helper's place.
+        let present = match &self.place {
+            Some(place) if !is_caller && !thread.must_stay() => match place.come() {
+                Some(present) => Some(present),
+                None => return close.forget(),
+            },
+            _ => None,
+        };
         let Ok(_narrowed) = self.narrow(as_helper) else { return close.forget() };
         let _inside = self.place.as_ref().map(|_| Inside::enter());
         let _started = self.controls.stop.handle().map(InsideStarted::enter);
@@ -190,7 +198,7 @@ impl<E: Send> Shared<'_, E> {
         let mut tally = ThreadTallies::new(self.running.work().len());
         let mut completed = U::IS_ASKED.then(|| self.completed.own());
         'chunks: loop {
-            if self.is_stopped() || self.leaves_early(as_helper, alone) {
+            if self.is_stopped() || self.leaves_early(present.as_ref(), alone) {
                 break;
             }
             let spot = thread.look();
@@ -296,12 +304,9 @@ impl<E: Send> Shared<'_, E> {
 
     /// Whether a thread leaves chunks to others: the caller that works alone when its turn has come, a helper for a job that waits.
     #[inline]
-    fn leaves_early(&self, helper: Option<&Helper>, alone: Alone) -> bool {
-        let Some(place) = &self.place else { return false };
-        match helper {
-            None => alone == Alone::UntilTurn && place.granted().is_some(),
-            Some(helper) => !self.running.requires(helper.node) && place.gives_up_one(),
-        }
+    fn leaves_early(&self, present: Option<&Present<'_>>, alone: Alone) -> bool {
+        let has_turn = || self.place.as_ref().is_some_and(|place| place.granted().is_some());
+        present.is_some_and(Present::gives_up) || (alone == Alone::UntilTurn && has_turn())
     }
 
     /// Keeps a helper to the CPUs that it is to keep to; an error where it cannot be, and need not run.

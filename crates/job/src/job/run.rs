@@ -107,13 +107,15 @@ impl<'a> Running<'a> {
 
     /// The way of a helper that has come.
     fn helper(&self, helper: &Helper) -> Thread<'_> {
-        let site = self.sites.index_of(helper.node);
-        let own = site.and_then(|site| {
+        let (mut own, mut must_stay) = (None, false);
+        if let Some(site) = self.sites.index_of(helper.node) {
             // Relaxed: only the number must be unique.
             let seat = self.came[site].fetch_add(1, Ordering::Relaxed);
-            self.seating.seats[site].get(seat).copied()
-        });
-        Thread::new(self, false, Some(helper.node), own, helper.index)
+            own = self.seating.seats[site].get(seat).copied();
+            must_stay = seat == 0 && self.seating.required[site];
+        }
+        let thread = Thread::new(self, false, Some(helper.node), own, helper.index);
+        Thread { must_stay, ..thread }
     }
 
     /// Calls `work` on the caller, and on each helper that comes, with the thread's way through the shares.
@@ -280,6 +282,8 @@ impl<'a> Running<'a> {
 pub(crate) struct Thread<'r> {
     running: &'r Running<'r>,
     is_caller: bool,
+    /// Whether it is the first helper of a node of which one must run what others may not.
+    must_stay: bool,
     /// The node of a helper; `None` for a caller from outside, who may move.
     helper_node: Option<NodeId>,
     /// The share it begins with.
@@ -317,6 +321,7 @@ impl<'r> Thread<'r> {
         Self {
             running,
             is_caller,
+            must_stay: false,
             helper_node,
             own,
             ordered_at: None,
@@ -331,6 +336,11 @@ impl<'r> Thread<'r> {
     /// Whether it is the thread that called.
     pub(crate) fn is_caller(&self) -> bool {
         self.is_caller
+    }
+
+    /// Whether others of the job's threads may not run all of what it may.
+    pub(crate) fn must_stay(&self) -> bool {
+        self.must_stay
     }
 
     /// The node that the thread works for, as it was at the last look.

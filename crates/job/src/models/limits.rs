@@ -3,18 +3,27 @@
 use std::num::NonZeroUsize;
 
 use loom::sync::Arc;
+use loom::sync::atomic::{AtomicBool, Ordering};
 use loom::thread;
 
 use super::check;
 use crate::JobLimits;
+use crate::job::limits::{Helpers, Place, Present};
+
+const MANY: Helpers = Helpers::MANY;
 
 fn limits(max_helpers: usize) -> JobLimits {
     JobLimits::builder().max_helpers(NonZeroUsize::new(max_helpers).expect("not zero")).build()
 }
 
-/// Starts a job that needs one helper, and ends when its turn has come.
-fn waiter(limits: &JobLimits) -> thread::JoinHandle<()> {
-    let place = limits.enter(1, 1);
+/// As many helpers come as the job may have.
+fn all_come(place: &Place) -> Vec<Present<'_>> {
+    std::iter::from_fn(|| place.come()).collect()
+}
+
+/// Starts a job that needs one helper and could use so many, and ends when its turn has come.
+fn waiter(limits: &JobLimits, wanted: usize) -> thread::JoinHandle<()> {
+    let place = limits.enter(MANY, 1, wanted);
     // Where the wake-up is lost it sleeps on, which is a deadlock.
     thread::spawn(move || assert!(place.wait(None)))
 }
@@ -28,8 +37,8 @@ fn nobody_is_left(limits: &JobLimits) {
 fn a_turn_comes_when_another_job_ends() {
     check(|| {
         let limits = limits(1);
-        let first = limits.enter(1, 1);
-        let second = waiter(&limits);
+        let first = limits.enter(MANY, 1, 1);
+        let second = waiter(&limits, 1);
         drop(first);
         second.join().expect("its turn comes");
         nobody_is_left(&limits);
@@ -40,10 +49,10 @@ fn a_turn_comes_when_another_job_ends() {
 fn a_turn_comes_when_a_job_before_it_gives_up_its_wait() {
     check(|| {
         let limits = limits(2);
-        let first = limits.enter(1, 1);
+        let first = limits.enter(MANY, 1, 1);
         // Needs more than is free, and nobody overtakes it.
-        let second = limits.enter(2, 2);
-        let third = waiter(&limits);
+        let second = limits.enter(MANY, 2, 2);
+        let third = waiter(&limits, 1);
         drop(second);
         third.join().expect("its turn comes");
         drop(first);
@@ -52,16 +61,48 @@ fn a_turn_comes_when_a_job_before_it_gives_up_its_wait() {
 }
 
 #[test]
-fn a_turn_comes_when_a_helper_leaves_another_job() {
+fn a_turn_comes_when_a_helper_gives_up_another_job() {
     check(|| {
         let limits = limits(2);
-        let first = limits.enter(1, 2);
-        let second = waiter(&limits);
+        let first = limits.enter(MANY, 0, 2);
+        let helpers = all_come(&first);
+        let second = waiter(&limits, 1);
         // As the first job's helpers do between chunks.
-        while !first.gives_up_one() {
+        while !helpers[0].gives_up() {
             thread::yield_now();
         }
         second.join().expect("its turn comes");
+        drop(helpers);
+        drop(first);
+        nobody_is_left(&limits);
+    });
+}
+
+#[test]
+fn a_turn_comes_when_a_helper_has_nothing_left_to_do_at_another_job() {
+    check(|| {
+        let limits = limits(2);
+        let first = limits.enter(MANY, 0, 2);
+        let mut helpers = all_come(&first);
+        let second = waiter(&limits, 1);
+        helpers.pop();
+        second.join().expect("its turn comes");
+        drop(helpers);
+        drop(first);
+        nobody_is_left(&limits);
+    });
+}
+
+#[test]
+fn a_turn_comes_with_less_than_a_share_when_a_caller_has_but_to_wait() {
+    check(|| {
+        let limits = limits(4);
+        let first = limits.enter(MANY, 0, 3);
+        let helpers = all_come(&first);
+        // One is free, which is all that it needs.
+        let second = waiter(&limits, 4);
+        second.join().expect("its turn comes");
+        drop(helpers);
         drop(first);
         nobody_is_left(&limits);
     });
@@ -70,19 +111,34 @@ fn a_turn_comes_when_a_helper_leaves_another_job() {
 #[test]
 fn two_helpers_that_leave_give_up_one_place_each() {
     check(|| {
-        let limits = limits(4);
-        let first = Arc::new(limits.enter(1, 4));
-        let others = [limits.enter(2, 2), limits.enter(1, 1)];
+        let limits = limits(3);
+        let first = Arc::new(limits.enter(MANY, 0, 3));
+        let here = Arc::new(AtomicBool::new(false));
         let helper = thread::spawn({
-            let first = Arc::clone(&first);
-            move || usize::from(first.gives_up_one())
+            let (first, here) = (Arc::clone(&first), Arc::clone(&here));
+            move || {
+                let helper = first.come().expect("it may come");
+                here.store(true, Ordering::Release);
+                let gives_up = helper.gives_up();
+                if !gives_up {
+                    // It stays.
+                    std::mem::forget(helper);
+                }
+                usize::from(gives_up)
+            }
         });
-        let given_up = usize::from(first.gives_up_one());
+        while !here.load(Ordering::Acquire) {
+            thread::yield_now();
+        }
+        let helpers = all_come(&first);
+        let others = [limits.enter(MANY, 1, 1), limits.enter(MANY, 1, 1)];
+        let given_up = usize::from(helpers[0].gives_up());
         let given_up = given_up + helper.join().expect("it leaves or stays");
         let granted = first.granted().map_or(0, NonZeroUsize::get);
-        assert_eq!(granted, 4 - given_up);
+        assert_eq!(granted, 3 - given_up);
         drop(others);
         assert_eq!(limits.helpers(), granted);
+        drop(helpers);
         drop(first);
         nobody_is_left(&limits);
     });

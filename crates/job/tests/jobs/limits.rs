@@ -1,7 +1,8 @@
 //! Limits that jobs share.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc;
+use std::sync::{Mutex, mpsc};
 use std::thread;
 
 use firsttouch_job::{CancelToken, Job, JobError, JobLimits, Location, Steal};
@@ -46,7 +47,7 @@ fn while_one_has_the_turn(limits: &JobLimits, while_held: impl FnOnce()) {
     let (begun, has_begun) = mpsc::channel();
     let (end, ended) = mpsc::channel::<()>();
     thread::scope(|scope| {
-        let (pool, ended) = (&pool, std::sync::Mutex::new(ended));
+        let (pool, ended) = (&pool, Mutex::new(ended));
         scope.spawn(move || {
             Job::new(0, 2).max_chunk(1).max_threads(n(2)).limits(limits).run(pool, |chunk| {
                 if chunk.start == 0 {
@@ -196,6 +197,44 @@ fn a_job_worth_one_thread_takes_no_turn() -> Result {
     let job = Job::new(0, 10).max_threads(n(1)).limits(&limits);
     job.run(&pool, |_| assert_eq!(limits.jobs(), 0))?;
     Ok(())
+}
+
+#[test]
+fn two_jobs_that_go_on_have_an_even_share_of_a_pools_helpers_each() {
+    watched("limits::two_jobs_that_go_on_have_an_even_share_of_a_pools_helpers_each", || {
+        let pool = pool(1, 4);
+        let limits = JobLimits::builder().build();
+        let token = CancelToken::new();
+        let helpers = [const { Mutex::new(BTreeSet::new()) }; 2];
+        let at = |job: usize| helpers[job].lock().expect("no panic");
+        let until_there_are = |job: usize, count: usize| {
+            while at(job).len() < count {
+                thread::yield_now();
+            }
+        };
+        let run = |number: usize| {
+            let job = Job::new(0, 1 << 40).max_chunk(1).max_threads(n(5));
+            let ended = job.limits(&limits).cancel(&token).run(&pool, |_| {
+                at(number).extend(pool.current_helper().map(|helper| helper.index));
+                thread::yield_now();
+            });
+            assert!(matches!(ended, Err(JobError::Stopped(_))), "{ended:?}");
+        };
+        thread::scope(|scope| {
+            scope.spawn(|| run(0));
+            until_there_are(0, 4);
+            scope.spawn(|| run(1));
+            until_there_are(1, 2);
+            // Two have left the first job before they came to the second; the others are still there.
+            at(0).clear();
+            until_there_are(0, 2);
+            assert_eq!((limits.jobs(), limits.helpers(), limits.waiting()), (2, 4, 0));
+            token.cancel();
+        });
+        assert_eq!((at(0).len(), at(1).len()), (2, 2));
+        assert!(at(0).is_disjoint(&at(1)));
+        assert_eq!((limits.jobs(), limits.helpers(), limits.waiting()), (0, 0, 0));
+    });
 }
 
 #[test]

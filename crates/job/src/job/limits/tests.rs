@@ -2,6 +2,8 @@ use proptest::prelude::*;
 
 use super::*;
 
+const MANY: Helpers = Helpers::MANY;
+
 fn limits(max_jobs: usize, max_helpers: usize) -> JobLimits {
     let n = |number| NonZeroUsize::new(number).expect("not zero");
     JobLimits::builder().max_jobs(n(max_jobs)).max_helpers(n(max_helpers)).build()
@@ -11,10 +13,20 @@ fn granted(place: &Place) -> usize {
     place.granted().map_or(0, NonZeroUsize::get)
 }
 
+/// As many helpers come as the job may have.
+fn all_come(place: &Place) -> Vec<Present<'_>> {
+    std::iter::from_fn(|| place.come()).collect()
+}
+
+/// Asks all helpers whether they leave; those that do, leave.
+fn ask(helpers: &mut Vec<Present<'_>>) {
+    helpers.retain(|helper| !helper.gives_up());
+}
+
 #[test]
 fn turns_come_in_the_order_of_arrival() {
     let limits = limits(1, 100);
-    let mut places: VecDeque<Place> = (0..5).map(|_| limits.enter(1, 3)).collect();
+    let mut places: VecDeque<Place> = (0..5).map(|_| limits.enter(MANY, 0, 3)).collect();
     while let Some(first) = places.pop_front() {
         assert_eq!(granted(&first), 3);
         assert!(places.iter().all(|place| place.granted().is_none()));
@@ -27,8 +39,8 @@ fn turns_come_in_the_order_of_arrival() {
 #[test]
 fn one_who_wants_little_does_not_overtake() {
     let limits = limits(9, 4);
-    let first = limits.enter(1, 4);
-    let (second, third) = (limits.enter(1, 4), limits.enter(1, 1));
+    let first = limits.enter(MANY, 4, 4);
+    let (second, third) = (limits.enter(MANY, 0, 4), limits.enter(MANY, 0, 1));
     assert_eq!((granted(&first), granted(&second), granted(&third)), (4, 0, 0));
     drop(first);
     assert_eq!((granted(&second), granted(&third)), (2, 1), "what is free is for both");
@@ -39,8 +51,8 @@ fn one_who_wants_little_does_not_overtake() {
 #[test]
 fn a_wait_that_is_given_up_leaves_the_queue() {
     let limits = limits(1, 1);
-    let first = limits.enter(1, 1);
-    let (second, third) = (limits.enter(1, 1), limits.enter(1, 1));
+    let first = limits.enter(MANY, 0, 1);
+    let (second, third) = (limits.enter(MANY, 0, 1), limits.enter(MANY, 0, 1));
     drop(second);
     assert_eq!(limits.waiting(), 1);
     drop(first);
@@ -50,29 +62,104 @@ fn a_wait_that_is_given_up_leaves_the_queue() {
 #[test]
 fn a_job_with_more_than_its_share_gives_it_up_to_those_who_wait() {
     let limits = limits(9, 8);
-    let first = limits.enter(1, 8);
-    assert!(!first.gives_up_one(), "nobody waits");
-    let second = limits.enter(1, 8);
-    assert!(first.gives_up_one());
-    assert_eq!((granted(&first), granted(&second), limits.helpers()), (7, 1, 8));
-    assert!(!first.gives_up_one(), "nobody waits any more");
-    let third = limits.enter(1, 8);
-    while first.gives_up_one() {}
-    assert_eq!((granted(&third), limits.helpers()), (1, 8));
+    let first = limits.enter(MANY, 0, 8);
+    let mut helpers = all_come(&first);
+    ask(&mut helpers);
+    assert_eq!(helpers.len(), 8, "nobody waits");
+    let second = limits.enter(MANY, 0, 8);
+    assert_eq!(granted(&second), 0, "all helpers are there");
+    ask(&mut helpers);
+    assert_eq!((helpers.len(), granted(&first), granted(&second)), (4, 4, 4));
+    assert_eq!(limits.helpers(), 8);
+    let mut of_second = all_come(&second);
+    let third = limits.enter(MANY, 0, 8);
+    ask(&mut helpers);
+    ask(&mut of_second);
+    assert_eq!((granted(&first), granted(&second), granted(&third)), (2, 4, 2));
+    assert_eq!((helpers.len(), of_second.len()), (2, 4), "only what is asked for is given up");
     let blocked = self::limits(1, 8);
-    let (first, _second) = (blocked.enter(1, 8), blocked.enter(1, 8));
-    assert!(!first.gives_up_one(), "it would be no use");
+    let (first, _second) = (blocked.enter(MANY, 0, 8), blocked.enter(MANY, 0, 8));
+    let mut helpers = all_come(&first);
+    ask(&mut helpers);
+    assert_eq!(helpers.len(), 8, "it would be no use");
+}
+
+#[test]
+fn helpers_that_have_not_come_or_have_left_go_at_once_to_who_waits() {
+    let limits = limits(9, 8);
+    let first = limits.enter(MANY, 0, 8);
+    let helper = first.come();
+    let second = limits.enter(MANY, 1, 8);
+    assert_eq!((granted(&first), granted(&second)), (4, 4));
+    let late = all_come(&first);
+    assert_eq!((helper.iter().len(), late.len()), (1, 3), "the others are sent away");
+    let mut of_second = all_come(&second);
+    assert_eq!(of_second.len(), 3, "one must come, and is not counted as here");
+    let third = limits.enter(MANY, 0, 8);
+    assert_eq!(granted(&third), 0);
+    of_second.pop();
+    assert_eq!((granted(&second), granted(&third)), (3, 0), "one is not an even share");
+    of_second.pop();
+    assert_eq!((granted(&second), granted(&third)), (2, 2));
+}
+
+#[test]
+fn a_pools_helpers_are_shared_out_by_the_jobs_that_run_there_alone() {
+    let limits = JobLimits::builder().build();
+    let [one, other] = [(1, 6), (2, 4)].map(|(pool, count)| Helpers { pool, count });
+    let (first, elsewhere) = (limits.enter(one, 0, 6), limits.enter(other, 0, 4));
+    let (mut helpers, mut others) = (all_come(&first), all_come(&elsewhere));
+    assert_eq!((helpers.len(), others.len()), (6, 4));
+    let second = limits.enter(one, 0, 6);
+    ask(&mut others);
+    assert_eq!((granted(&second), others.len()), (0, 4), "the other pool's are no use to it");
+    ask(&mut helpers);
+    assert_eq!((granted(&second), helpers.len()), (3, 3));
+}
+
+#[test]
+fn a_job_of_another_pool_gives_up_what_is_lacking_in_all_and_no_more() {
+    let limits = limits(9, 20);
+    let [one, other] = [(1, 12), (2, 12)].map(|(pool, count)| Helpers { pool, count });
+    // Of another pool, and none of its helpers have come.
+    let elsewhere = limits.enter(other, 0, 10);
+    let first = limits.enter(one, 0, 9);
+    let helpers = all_come(&first);
+    assert_eq!((granted(&elsewhere), helpers.len()), (10, 9));
+    // Lacks 6 - 3 of the pool's, and 6 - 1 of all.
+    let second = limits.enter(one, 0, 12);
+    assert_eq!((granted(&elsewhere), granted(&first), granted(&second)), (6, 9, 0));
+}
+
+#[test]
+fn a_job_that_can_but_wait_takes_what_it_needs_and_waits_for_no_pool() {
+    let over = Some(Instant::now());
+    let limits = limits(9, 4);
+    let first = limits.enter(MANY, 0, 3);
+    let mut helpers = all_come(&first);
+    let second = limits.enter(MANY, 1, 4);
+    assert_eq!(granted(&second), 0, "one is free, and its share is two");
+    assert!(second.wait(over));
+    assert_eq!((granted(&second), limits.helpers()), (1, 4));
+    ask(&mut helpers);
+    assert_eq!(helpers.len(), 3, "nobody waits any more");
+    let third = limits.enter(MANY, 1, 4);
+    assert!(!third.wait(over), "none is free");
+    let small = Helpers { pool: 1, count: 2 };
+    let unlimited = JobLimits::builder().build();
+    let (first, second) = (unlimited.enter(small, 2, 2), unlimited.enter(small, 2, 2));
+    assert_eq!((granted(&first), granted(&second)), (2, 2), "no turn makes a pool's helpers come");
 }
 
 #[test]
 fn a_forced_turn_goes_over_the_limits_and_is_given_back() {
     let limits = limits(1, 2);
-    let first = limits.enter(1, 2);
-    let second = limits.enter(1, 2);
+    let first = limits.enter(MANY, 0, 2);
+    let second = limits.enter(MANY, 0, 2);
     second.force(1);
     second.force(1);
     assert_eq!((limits.jobs(), limits.helpers(), limits.waiting()), (2, 3, 0));
-    let third = limits.enter(1, 2);
+    let third = limits.enter(MANY, 0, 2);
     drop(second);
     assert_eq!(granted(&third), 0);
     drop(first);
@@ -82,21 +169,20 @@ fn a_forced_turn_goes_over_the_limits_and_is_given_back() {
 #[test]
 fn a_job_gets_no_less_than_it_needs() {
     let limits = limits(9, 4);
-    let first = limits.enter(1, 2);
-    let second = limits.enter(3, 3);
-    let third = limits.enter(1, 1);
+    let first = limits.enter(MANY, 2, 2);
+    let second = limits.enter(MANY, 3, 3);
+    let third = limits.enter(MANY, 1, 1);
     assert_eq!((granted(&first), granted(&second), granted(&third)), (2, 0, 0));
     drop(first);
     assert_eq!((granted(&second), granted(&third)), (3, 1));
-    let fourth = limits.enter(1, 1);
-    assert!(!second.gives_up_one(), "it needs three");
-    assert_eq!(granted(&fourth), 0);
-    let fifth = limits.enter(9, 9);
+    let fourth = limits.enter(MANY, 1, 1);
+    assert_eq!(granted(&fourth), 0, "the second needs three");
+    let fifth = limits.enter(MANY, 9, 9);
     drop((second, third));
     assert_eq!((granted(&fourth), granted(&fifth)), (1, 0));
     drop(fourth);
     assert_eq!((granted(&fifth), limits.helpers()), (9, 9), "more than there can be, and alone");
-    let sixth = limits.enter(1, 1);
+    let sixth = limits.enter(MANY, 1, 1);
     assert_eq!(granted(&sixth), 0);
     drop(fifth);
     assert_eq!(granted(&sixth), 1);
@@ -110,7 +196,7 @@ fn every_waiter_of_many_threads_gets_its_turn() {
         for _ in 0..8 {
             scope.spawn(|| {
                 for _ in 0..50 {
-                    let place = limits.enter(1, 2);
+                    let place = limits.enter(MANY, 0, 2);
                     assert!(place.wait(None));
                     let now = inside.fetch_add(1, Ordering::Relaxed) + 1;
                     most.fetch_max(now, Ordering::Relaxed);
@@ -124,33 +210,88 @@ fn every_waiter_of_many_threads_gets_its_turn() {
     assert_eq!((limits.jobs(), limits.helpers(), limits.waiting()), (0, 0, 0));
 }
 
+/// A place, and how many of its helpers are there.
+struct Busy {
+    place: Place,
+    present: usize,
+}
+
+impl Busy {
+    fn comes(&mut self) {
+        if let Some(present) = self.place.come() {
+            std::mem::forget(present);
+            self.present += 1;
+        }
+    }
+
+    fn leaves(&mut self) {
+        if self.present > 0 {
+            self.present -= 1;
+            drop(Present(&self.place));
+        }
+    }
+
+    /// Asks one of its helpers; returns whether it left.
+    fn is_asked(&mut self) -> bool {
+        let present = Present(&self.place);
+        let leaves = self.present > 0 && present.gives_up();
+        std::mem::forget(present);
+        if leaves {
+            self.leaves();
+        }
+        leaves
+    }
+}
+
 proptest! {
     #[test]
-    fn any_order_of_comings_and_goings_keeps_to_the_limits(
+    fn any_order_of_comings_and_goings_keeps_to_the_limits_and_shares_out_evenly(
         max_jobs in 1_usize..5,
         max_helpers in 1_usize..9,
-        steps in prop::collection::vec((0_u8..3, 0_usize..8, 1_usize..12), 1..80),
+        steps in prop::collection::vec((0_u8..6, 0_usize..8, 1_usize..12), 1..120),
     ) {
         let limits = limits(max_jobs, max_helpers);
+        let pools = [(1, 6), (2, 3)].map(|(pool, count)| Helpers { pool, count });
         // In order of arrival.
-        let mut places: Vec<Place> = Vec::new();
+        let mut places: Vec<Busy> = Vec::new();
         for (what, which, wanted) in steps {
+            let last = places.len().saturating_sub(1);
             match what {
-                0 => places.push(limits.enter(1, wanted)),
-                1 if !places.is_empty() => drop(places.remove(which % places.len())),
-                2 if !places.is_empty() => {
-                    let place = &places[which % places.len()];
-                    let _ = place.granted().is_some() && place.gives_up_one();
+                0 | 1 => {
+                    let place = limits.enter(pools[which % 2], which / 2 % 2, wanted);
+                    places.push(Busy { place, present: 0 });
                 }
+                2 if !places.is_empty() => {
+                    let mut ends = places.remove(which.min(last));
+                    while ends.present > 0 {
+                        ends.leaves();
+                    }
+                }
+                3 | 4 if !places.is_empty() => (0..wanted).for_each(|_| places[which.min(last)].comes()),
+                5 if !places.is_empty() => places[which.min(last)].leaves(),
                 _ => {}
             }
-            let turned: Vec<bool> = places.iter().map(|place| place.granted().is_some()).collect();
+            if wanted % 2 == 0 {
+                while places.iter_mut().any(Busy::is_asked) {}
+                let state = lock(&limits.0.state);
+                let is_full = state.running.len() == max_jobs
+                    || state.running.iter().map(|turn| turn.granted()).sum::<usize>() == max_helpers;
+                prop_assert!(state.queue.is_empty() || is_full, "nobody waits for nothing");
+                let is_even = |turn: &Arc<Turn>| turn.granted() <= limits.0.share(&state, turn).max(1);
+                let waits_for_helpers = !state.queue.is_empty() && state.running.len() < max_jobs;
+                prop_assert!(!waits_for_helpers || state.running.iter().all(is_even));
+            }
+            let turned: Vec<bool> = places.iter().map(|busy| busy.place.granted().is_some()).collect();
             prop_assert!(turned.is_sorted_by(|before, after| before >= after), "nobody overtakes");
             prop_assert_eq!(limits.jobs(), turned.iter().filter(|&&turned| turned).count());
-            prop_assert_eq!(limits.helpers(), places.iter().map(granted).sum::<usize>());
-            prop_assert!(limits.jobs() <= max_jobs && limits.helpers() <= max_helpers);
-            let full = limits.jobs() == max_jobs || limits.helpers() == max_helpers;
-            prop_assert!(limits.waiting() == 0 || full, "nobody waits for nothing");
+            let granted: usize = places.iter().map(|busy| granted(&busy.place)).sum();
+            prop_assert_eq!(limits.helpers(), granted);
+            prop_assert!(limits.jobs() <= max_jobs && granted <= max_helpers);
+            let has_room = |busy: &Busy| busy.present == 0 || busy.place.turn.held() <= busy.place.turn.granted();
+            prop_assert!(places.iter().all(has_room), "no more come than may");
+        }
+        for busy in &mut places {
+            (0..busy.present).for_each(|_| busy.leaves());
         }
         drop(places);
         prop_assert_eq!((limits.jobs(), limits.helpers(), limits.waiting()), (0, 0, 0));
