@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 
 use loom::sync::Arc;
-use loom::sync::atomic::{AtomicBool, Ordering};
+use loom::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use loom::thread;
 
 use super::check;
@@ -65,12 +65,43 @@ fn a_turn_comes_when_a_helper_gives_up_another_job() {
     check(|| {
         let limits = limits(2);
         let first = limits.enter(MANY, 0, 2);
-        let helpers = all_come(&first);
+        let mut helpers = all_come(&first);
         let second = waiter(&limits, 1);
         // As the first job's helpers do between chunks.
         while !helpers[0].gives_up() {
             thread::yield_now();
         }
+        helpers.pop();
+        second.join().expect("its turn comes");
+        drop(helpers);
+        drop(first);
+        nobody_is_left(&limits);
+    });
+}
+
+#[test]
+fn a_turn_comes_when_the_helper_that_gives_up_has_left_and_no_sooner() {
+    check(|| {
+        let limits = limits(2);
+        let at_work = Arc::new(AtomicUsize::new(2));
+        let first = limits.enter(MANY, 0, 2);
+        let mut helpers = all_come(&first);
+        let place = limits.enter(MANY, 1, 1);
+        let second = thread::spawn({
+            let at_work = Arc::clone(&at_work);
+            move || {
+                assert!(place.wait(None));
+                // A turn publishes nothing, but an exchange reads what was written last.
+                assert!(at_work.fetch_add(1, Ordering::Relaxed) < 2, "no more than two");
+                at_work.fetch_sub(1, Ordering::Relaxed);
+            }
+        });
+        while !helpers[1].gives_up() {
+            thread::yield_now();
+        }
+        // It has still to finish what it has of the job.
+        at_work.fetch_sub(1, Ordering::Relaxed);
+        helpers.pop();
         second.join().expect("its turn comes");
         drop(helpers);
         drop(first);

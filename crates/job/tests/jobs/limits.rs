@@ -6,6 +6,7 @@ use std::sync::{Mutex, mpsc};
 use std::thread;
 
 use firsttouch_job::{CancelToken, Job, JobError, JobLimits, Location, Steal};
+use firsttouch_pool::Pool;
 
 use crate::{Ranges, Result, keep_busy, n, parts, pool};
 use firsttouch_testing::watched;
@@ -188,6 +189,93 @@ fn a_panic_gives_the_turn_back() {
     }));
     assert!(ended.is_err());
     assert_eq!((limits.jobs(), limits.helpers(), limits.waiting()), (0, 0, 0));
+}
+
+#[test]
+fn a_panic_in_a_helper_gives_the_turn_to_who_waits() {
+    watched("limits::a_panic_in_a_helper_gives_the_turn_to_who_waits", || {
+        let pool = pool(2, 1);
+        let limits = JobLimits::builder().max_jobs(n(1)).build();
+        let job = |steal| Job::new(0, 8).location(parts(8, 2)).steal(steal).limits(&limits);
+        thread::scope(|scope| {
+            let waits = || {
+                let waits = job(Steal::Node).max_chunk(1).run(&pool, |_| ());
+                assert_eq!(waits.expect("it runs").completed, 8);
+            };
+            let (limits, pool) = (&limits, &pool);
+            let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                job(Steal::Node).run(pool, |_| {
+                    if pool.current_helper().is_some() {
+                        scope.spawn(waits);
+                        while limits.waiting() == 0 {
+                            thread::yield_now();
+                        }
+                        std::panic::resume_unwind(Box::new("on purpose"));
+                    }
+                })
+            }));
+            assert!(ended.is_err());
+        });
+        assert_eq!((limits.jobs(), limits.helpers(), limits.waiting()), (0, 0, 0));
+    });
+}
+
+/// One of many kinds of jobs, by its number.
+fn any_job(pool: &Pool, limits: &JobLimits, number: usize, depth: usize) {
+    let size = 24;
+    let steal = [Steal::Anywhere, Steal::Near, Steal::Node][number % 3];
+    let location = [Location::Anywhere, parts(size, 2)][number / 3 % 2].clone();
+    let job = Job::new(0, size).location(location).steal(steal).max_chunk(1).limits(limits);
+    let (token, units) = (CancelToken::new(), AtomicUsize::new(0));
+    let fatal = number / 6 % size;
+    let what = number / 7 % 4;
+    let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        job.cancel(&token).run(pool, |chunk| {
+            units.fetch_add(1, Ordering::Relaxed);
+            match what {
+                1 if chunk.start == fatal => std::panic::resume_unwind(Box::new("on purpose")),
+                2 if chunk.start == fatal => token.cancel(),
+                3 if depth > 0 && chunk.start % 8 == fatal % 8 => {
+                    any_job(pool, limits, number + chunk.start, depth - 1);
+                }
+                _ => thread::yield_now(),
+            }
+        })
+    }));
+    match ended {
+        Ok(Ok(report)) => assert_eq!((report.completed, units.into_inner()), (size, size)),
+        Ok(Err(JobError::Stopped(stopped))) => {
+            assert_eq!((what, stopped.report.completed), (2, units.into_inner()));
+        }
+        Ok(Err(error)) => panic!("{error}"),
+        Err(_) => assert_eq!(what, 1),
+    }
+}
+
+#[test]
+fn jobs_that_end_in_any_way_on_two_pools_leave_nothing_behind() {
+    watched("limits::jobs_that_end_in_any_way_on_two_pools_leave_nothing_behind", || {
+        let pools = [pool(2, 2), pool(2, 1)];
+        let builders = [
+            JobLimits::builder(),
+            JobLimits::builder().max_jobs(n(2)),
+            JobLimits::builder().max_helpers(n(2)),
+            JobLimits::builder().max_jobs(n(3)).max_helpers(n(4)),
+        ];
+        for limits in builders.map(|builder| builder.build()) {
+            thread::scope(|scope| {
+                for thread in 0..6 {
+                    let (limits, pool) = (&limits, &pools[thread % 2]);
+                    scope.spawn(move || {
+                        for round in 0..25 {
+                            any_job(pool, limits, thread * 31 + round * 5, 1);
+                        }
+                    });
+                }
+            });
+            assert_eq!((limits.jobs(), limits.helpers(), limits.waiting()), (0, 0, 0));
+        }
+    });
 }
 
 #[test]

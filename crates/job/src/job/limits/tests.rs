@@ -1,3 +1,5 @@
+use std::time::Instant;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -82,6 +84,38 @@ fn a_job_with_more_than_its_share_gives_it_up_to_those_who_wait() {
     let mut helpers = all_come(&first);
     ask(&mut helpers);
     assert_eq!(helpers.len(), 8, "it would be no use");
+}
+
+#[test]
+fn a_helper_that_gives_up_is_another_jobs_when_it_has_left() {
+    let limits = limits(9, 2);
+    let first = limits.enter(MANY, 0, 2);
+    let helpers = all_come(&first);
+    let second = limits.enter(MANY, 0, 1);
+    assert!(helpers[0].gives_up());
+    assert!(!helpers[1].gives_up(), "one is enough");
+    assert_eq!((granted(&first), granted(&second), limits.helpers()), (1, 0, 2));
+    assert!(first.come().is_none(), "nobody takes its place");
+    drop(helpers);
+    assert_eq!((granted(&first), granted(&second), limits.helpers()), (1, 1, 2));
+}
+
+#[test]
+fn helpers_are_asked_only_where_it_is_of_use() {
+    let limits = limits(1, 2);
+    let first = limits.enter(MANY, 0, 2);
+    let mut helpers = all_come(&first);
+    let _second = limits.enter(MANY, 0, 1);
+    assert_eq!(limits.0.lacking.load(Ordering::Relaxed), 0, "it waits for the first job to end");
+    ask(&mut helpers);
+    assert_eq!(helpers.len(), 2);
+    let more = self::limits(9, 2);
+    let first = more.enter(MANY, 0, 2);
+    let helpers = all_come(&first);
+    let _second = more.enter(MANY, 0, 1);
+    assert_eq!(more.0.lacking.load(Ordering::Relaxed), 1);
+    assert!(helpers[0].gives_up());
+    assert_eq!(more.0.lacking.load(Ordering::Relaxed), 0, "one leaves");
 }
 
 #[test]
@@ -210,10 +244,13 @@ fn every_waiter_of_many_threads_gets_its_turn() {
     assert_eq!((limits.jobs(), limits.helpers(), limits.waiting()), (0, 0, 0));
 }
 
-/// A place, and how many of its helpers are there.
+/// A place, and its helpers that are there.
 struct Busy {
     place: Place,
+    /// All that are there.
     present: usize,
+    /// Those of them that have been told to leave.
+    leaving: usize,
 }
 
 impl Busy {
@@ -224,22 +261,43 @@ impl Busy {
         }
     }
 
+    /// Has one leave, one that has been told to if there is one.
     fn leaves(&mut self) {
         if self.present > 0 {
             self.present -= 1;
+            self.leaving = self.leaving.saturating_sub(1);
             drop(Present(&self.place));
         }
     }
 
-    /// Asks one of its helpers; returns whether it left.
+    /// Asks one of its helpers; returns whether it is to leave.
     fn is_asked(&mut self) -> bool {
-        let present = Present(&self.place);
-        let leaves = self.present > 0 && present.gives_up();
-        std::mem::forget(present);
-        if leaves {
-            self.leaves();
+        if self.present == self.leaving {
+            return false;
         }
+        let present = Present(&self.place);
+        let leaves = present.gives_up();
+        std::mem::forget(present);
+        self.leaving += usize::from(leaves);
         leaves
+    }
+
+    fn has_turn(&self) -> bool {
+        self.place.granted().is_some()
+    }
+}
+
+/// Asks all helpers, and has those leave that are to, until nothing changes any more.
+fn settle(places: &mut [Busy]) {
+    loop {
+        let mut changes = false;
+        for busy in &mut *places {
+            changes |= busy.is_asked() || busy.leaving > 0;
+            (0..busy.leaving).for_each(|_| busy.leaves());
+        }
+        if !changes {
+            break;
+        }
     }
 }
 
@@ -248,7 +306,7 @@ proptest! {
     fn any_order_of_comings_and_goings_keeps_to_the_limits_and_shares_out_evenly(
         max_jobs in 1_usize..5,
         max_helpers in 1_usize..9,
-        steps in prop::collection::vec((0_u8..6, 0_usize..8, 1_usize..12), 1..120),
+        steps in prop::collection::vec((0_u8..8, 0_usize..8, 1_usize..12), 1..120),
     ) {
         let limits = limits(max_jobs, max_helpers);
         let pools = [(1, 6), (2, 3)].map(|(pool, count)| Helpers { pool, count });
@@ -256,39 +314,54 @@ proptest! {
         let mut places: Vec<Busy> = Vec::new();
         for (what, which, wanted) in steps {
             let last = places.len().saturating_sub(1);
+            let which_place = which.min(last);
+            let waiting = places.iter().filter(|busy| !busy.has_turn());
+            let mut waited: Vec<_> = waiting.map(|busy| Arc::clone(&busy.place.turn)).collect();
             match what {
                 0 | 1 => {
                     let place = limits.enter(pools[which % 2], which / 2 % 2, wanted);
-                    places.push(Busy { place, present: 0 });
+                    waited.push(Arc::clone(&place.turn));
+                    places.push(Busy { place, present: 0, leaving: 0 });
                 }
                 2 if !places.is_empty() => {
-                    let mut ends = places.remove(which.min(last));
+                    let mut ends = places.remove(which_place);
                     while ends.present > 0 {
                         ends.leaves();
                     }
                 }
-                3 | 4 if !places.is_empty() => (0..wanted).for_each(|_| places[which.min(last)].comes()),
-                5 if !places.is_empty() => places[which.min(last)].leaves(),
+                3 | 4 if !places.is_empty() => (0..wanted).for_each(|_| places[which_place].comes()),
+                5 if !places.is_empty() => places[which_place].leaves(),
+                6 if !places.is_empty() => _ = places[which_place].is_asked(),
+                7 if !places.is_empty() => _ = places[which_place].place.wait(Some(Instant::now())),
                 _ => {}
             }
+            {
+                let state = lock(&limits.0.state);
+                for turn in waited.iter().filter(|turn| turn.granted() > 0 && !turn.is_idle()) {
+                    // Where a job has ended as well, those that began before had the smaller share of more.
+                    let at_least = if what == 2 { 1 } else { turn.wanted.min(state.share(turn)) };
+                    prop_assert!(turn.granted() >= at_least, "a turn comes with an even share");
+                }
+            }
             if wanted % 2 == 0 {
-                while places.iter_mut().any(Busy::is_asked) {}
+                settle(&mut places);
                 let state = lock(&limits.0.state);
                 let is_full = state.running.len() == max_jobs
                     || state.running.iter().map(|turn| turn.granted()).sum::<usize>() == max_helpers;
                 prop_assert!(state.queue.is_empty() || is_full, "nobody waits for nothing");
-                let is_even = |turn: &Arc<Turn>| turn.granted() <= limits.0.share(&state, turn).max(1);
+                let is_even = |turn: &Arc<Turn>| turn.granted() <= state.share(turn).max(1);
                 let waits_for_helpers = !state.queue.is_empty() && state.running.len() < max_jobs;
                 prop_assert!(!waits_for_helpers || state.running.iter().all(is_even));
             }
-            let turned: Vec<bool> = places.iter().map(|busy| busy.place.granted().is_some()).collect();
+            let turned: Vec<bool> = places.iter().map(Busy::has_turn).collect();
             prop_assert!(turned.is_sorted_by(|before, after| before >= after), "nobody overtakes");
             prop_assert_eq!(limits.jobs(), turned.iter().filter(|&&turned| turned).count());
-            let granted: usize = places.iter().map(|busy| granted(&busy.place)).sum();
-            prop_assert_eq!(limits.helpers(), granted);
-            prop_assert!(limits.jobs() <= max_jobs && granted <= max_helpers);
-            let has_room = |busy: &Busy| busy.present == 0 || busy.place.turn.held() <= busy.place.turn.granted();
-            prop_assert!(places.iter().all(has_room), "no more come than may");
+            let may_be_there = |busy: &Busy| granted(&busy.place).max(busy.present);
+            let there: usize = places.iter().map(may_be_there).sum();
+            prop_assert!(limits.helpers() >= there);
+            prop_assert!(limits.jobs() <= max_jobs && limits.helpers() <= max_helpers);
+            let stays = |busy: &Busy| busy.present - busy.leaving <= granted(&busy.place);
+            prop_assert!(places.iter().all(stays), "no more come than may");
         }
         for busy in &mut places {
             (0..busy.present).for_each(|_| busy.leaves());
