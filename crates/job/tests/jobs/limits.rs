@@ -267,7 +267,7 @@ fn jobs_that_end_in_any_way_on_two_pools_leave_nothing_behind() {
                 for thread in 0..6 {
                     let (limits, pool) = (&limits, &pools[thread % 2]);
                     scope.spawn(move || {
-                        for round in 0..25 {
+                        for round in 0..8 {
                             any_job(pool, limits, thread * 31 + round * 5, 1);
                         }
                     });
