@@ -133,18 +133,20 @@ impl Provider<'_> {
             contents.len(),
             "a part is provided with as many bytes as it has; pass both of the same length"
         );
-        self.pages(part, &range)?;
-        let whole = range.end - range.end % self.extent.page_bytes;
-        if range.end == whole {
-            return self.provide(part, range, contents);
+        let pages = self.pages(part, &range)?;
+        // Of the region's last page there may not be enough contents to copy:
+        // what is past the region's end would be read past theirs.
+        let whole = contents.len() - contents.len() % self.extent.page_bytes;
+        let (first, last) = contents.split_at(whole);
+        let split = pages.start + whole;
+        // SAFETY: [pages] they are the part's, which its owner lent.
+        unsafe { self.copy_pages(pages.start..split, NonNull::from(first)) }?;
+        if last.is_empty() {
+            return Ok(());
         }
-        // Of the region's last page there are not enough contents to copy: what
-        // is past the region's end would be read past theirs.
-        let (first, last) = contents.split_at(whole.max(range.start) - range.start);
-        self.provide(part, range.start..range.end - last.len(), first)?;
-        self.provide_zeros(part, range.end - last.len()..range.end)?;
-        let len = part.as_mut_slice().len();
-        part.as_mut_slice()[len - last.len()..].copy_from_slice(last);
+        // SAFETY: [pages] as above.
+        unsafe { self.zero_pages(split..pages.end) }?;
+        part.as_mut_slice()[whole..].copy_from_slice(last);
         Ok(())
     }
 
@@ -158,7 +160,9 @@ impl Provider<'_> {
     ///
     /// Where the part is of another region.
     pub fn zeros(&self, part: &mut Part<'_>) -> Result<(), MemoryError> {
-        self.provide_zeros(part, part.range())
+        let pages = self.pages(part, &part.range())?;
+        // SAFETY: [pages] they are the part's, which its owner lent.
+        unsafe { self.zero_pages(pages) }
     }
 
     /// Leaves all pages that are missing to the kernel again, so that they can be touched and [populated](Part::populate).
@@ -183,7 +187,7 @@ impl Provider<'_> {
         std::process::id() == self.process
     }
 
-    /// The whole pages of a range of a part.
+    /// Checks that a part is of this region and whole pages; returns those.
     fn pages(&self, part: &Part<'_>, range: &Range<usize>) -> Result<Range<usize>, MemoryError> {
         assert_eq!(
             part.extent().base,
@@ -193,8 +197,12 @@ impl Provider<'_> {
         self.extent.whole_pages("provide", range)
     }
 
-    fn provide_zeros(&self, part: &Part<'_>, range: Range<usize>) -> Result<(), MemoryError> {
-        let pages = self.pages(part, &range)?;
+    /// Provides whole pages with zeros.
+    ///
+    /// # Safety
+    ///
+    /// - `[pages]` Whole pages of the region, which nothing refers to.
+    unsafe fn zero_pages(&self, pages: Range<usize>) -> Result<(), MemoryError> {
         let zeros = match &self.zeros {
             None => NonNull::slice_from_raw_parts(NonNull::from(&ZEROS.0).cast(), ZEROS.0.len()),
             Some(zeros) => NonNull::from(zeros.as_slice()),
@@ -202,22 +210,10 @@ impl Provider<'_> {
         for start in pages.clone().step_by(zeros.len()) {
             let to = start..pages.end.min(start + zeros.len());
             let from = NonNull::slice_from_raw_parts(zeros.cast(), to.len());
-            // SAFETY: [pages] they are the part's, which its owner lent.
+            // SAFETY: [pages] is the caller's.
             unsafe { self.copy_pages(to, from) }?;
         }
         Ok(())
-    }
-
-    fn provide(
-        &self,
-        part: &Part<'_>,
-        range: Range<usize>,
-        contents: &[u8],
-    ) -> Result<(), MemoryError> {
-        let pages = self.pages(part, &range)?;
-        debug_assert_eq!(pages.len(), contents.len(), "callers cut off what is no page");
-        // SAFETY: [pages] they are the part's, which its owner lent.
-        unsafe { self.copy_pages(pages, NonNull::from(contents)) }
     }
 
     /// Provides whole pages.
