@@ -27,8 +27,8 @@ const NOT_TRIED: c_int = c_int::MIN;
 /// What became of pages that were to move to a node, in base pages.
 ///
 /// Each page is counted once, by where the kernel says that it is afterwards:
-/// in `moved` to `fixed` where calls succeed, and in all of the fields where
-/// one fails ([`MigrateError`]).
+/// in `moved` to `fixed` where all of them are tried, and in all of the fields
+/// where something ends that early, such as a call that fails ([`MigrateError`]).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Migrated {
@@ -44,18 +44,23 @@ pub struct Migrated {
     pub no_room: u64,
     /// Pages that stay where they were for another reason: a child process shares them, or the kernel cannot move their kind.
     pub fixed: u64,
-    /// Pages that were handed to a call which failed as a whole; they stay where they were.
+    /// Pages that were tried together when a call failed, but for those of which it was known by then what came of them.
+    ///
+    /// Some may have moved, and where the kernel was not asked yet, some may lie nowhere.
     pub failed: u64,
-    /// Pages that nobody tried to move, as a call failed before their turn came.
+    /// Pages whose turn never came; they stay where they were.
+    ///
+    /// A call for other pages had failed, or a job had ended early for another
+    /// reason, such as a bound node without room.
     pub not_tried: u64,
 }
 
 /// Why pages do not move, and what had become of all that were to move by then.
 #[derive(Debug, thiserror::Error)]
-#[error("{} of {} base pages were not moved as a call failed", .pages.unsettled(), .pages.total())]
+#[error("a call failed, and {} of {} base pages may not have moved", .pages.unsettled(), .pages.total())]
 #[non_exhaustive]
 pub struct MigrateError {
-    /// What became of the pages; those of the call that failed are [`failed`](Migrated::failed).
+    /// What became of the pages, those included that the failure left [untold](Migrated::failed) or [untried](Migrated::not_tried).
     pub pages: Box<Migrated>,
     /// The kernel's answer.
     #[source]
@@ -114,7 +119,7 @@ impl Migrated {
         self.busy + self.no_room + self.fixed
     }
 
-    /// Returns the pages of which nothing is known, as a call failed.
+    /// Returns the pages of which nothing is known, as a call failed or the job ended early.
     #[must_use]
     pub fn unsettled(&self) -> u64 {
         self.failed + self.not_tried
