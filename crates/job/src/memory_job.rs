@@ -74,7 +74,11 @@ impl<O> MemoryJob<O> {
         self
     }
 
-    /// Sets the most threads on each node, the caller included. Default: no limit; for a [`PageInit`](crate::PageInit), as many as make a difference.
+    /// Sets the most threads on each node, the caller included. Default: no limit.
+    ///
+    /// A [`PageInit`](crate::PageInit), and a [`PagePin`](crate::PagePin) of a
+    /// region that was not touched, have as many as make a difference, where
+    /// [`max_threads`](Self::max_threads) is not set either.
     pub fn max_threads_per_node(mut self, n: NonZeroUsize) -> Self {
         self.job = self.job.max_threads_per_node(n);
         self

@@ -31,10 +31,13 @@ const POPULATE_PIECE: usize = 32 << 20;
 /// to another place in memory, so its physical address is no promise.
 ///
 /// A region that was not touched yet is placed first, exactly as
-/// [`PageInit::zero`] does with the same options. In one that was, pages stay
-/// where they are and hold what they hold, and missing ones come by the
-/// region's policies. So it is with one that other processes touched, or may
-/// have touched unseen: see [`Region::is_fresh`].
+/// [`PageInit::zero`] does with the same options; so without a limit on
+/// threads, each node has as many as make a difference. In one that was
+/// touched, pages stay where they are and hold what they hold, and missing ones
+/// come by the region's policies: [`placement`](MemoryJob::placement) and
+/// [`binding`](MemoryJob::binding) do nothing there, and by default a node has
+/// as many threads as it has helpers. So it is with one that other processes
+/// touched, or may have touched unseen: see [`Region::is_fresh`].
 ///
 /// The region can be borrowed (`PagePin::new(&mut region)`) or given away
 /// (`PagePin::new(region)`), so that a struct can keep the
