@@ -67,6 +67,7 @@ pub struct Release {
 
 impl PageRelease {
     /// Starts to describe how a region is given back.
+    #[must_use = "where run is not called the region is given back on this thread alone"]
     pub fn new(region: Region) -> Self {
         let (len, page_bytes) = (region.len(), region.page_bytes());
         Self::of(Release { region }, len, page_bytes, MIN_CHUNK).steal(Steal::Anywhere)
