@@ -34,7 +34,7 @@ use self::touch::{Failure, Own, Pieces, Touch};
 use crate::job::Job;
 use crate::job::body::{Body, NoUndo, Whole};
 use crate::job::sites::Sites;
-use crate::memory_job::{Binds, MemoryJob, Places};
+use crate::memory_job::{Binds, MemoryJob, Places, sealed};
 use crate::plan::Grain;
 use crate::schedule::Cut;
 use crate::{Chunk, JobError, RunError};
@@ -117,6 +117,7 @@ pub struct Init<'r> {
     stores: Stores,
 }
 
+impl sealed::Operation for Init<'_> {}
 impl Places for Init<'_> {}
 impl Binds for Init<'_> {}
 

@@ -51,11 +51,21 @@ pub struct MemoryJob<O> {
     pub(crate) read_back: bool,
 }
 
+/// What other crates cannot name, and so not implement.
+pub(crate) mod sealed {
+    /// An operation of this crate.
+    pub trait Operation {}
+}
+
 /// An operation that puts pages where a [`Placement`] says.
-pub trait Places {}
+///
+/// Sealed: jobs read their placement for operations of this crate alone.
+pub trait Places: sealed::Operation {}
 
 /// An operation whose pages can be bound to their nodes, and are asked about afterwards.
-pub trait Binds {}
+///
+/// Sealed, as [`Places`] is.
+pub trait Binds: sealed::Operation {}
 
 impl<O> MemoryJob<O> {
     /// Makes the job over so many bytes of memory with such pages; no thread gets less than `min_chunk`, nor less than a page.

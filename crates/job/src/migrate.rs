@@ -19,7 +19,7 @@ use crate::init::placement::lay_out;
 use crate::init::policies;
 use crate::job::body::{Body, NoUndo, Whole};
 use crate::job::sites::Sites;
-use crate::memory_job::{Binds, MemoryJob, Places};
+use crate::memory_job::{Binds, MemoryJob, Places, sealed};
 use crate::sync::{Mutex, lock};
 use crate::{Binding, Chunk, JobError, RunError, pages};
 
@@ -88,6 +88,7 @@ pub struct Migrate<'r> {
     region: &'r mut Region,
 }
 
+impl sealed::Operation for Migrate<'_> {}
 impl Places for Migrate<'_> {}
 impl Binds for Migrate<'_> {}
 

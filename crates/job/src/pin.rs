@@ -14,7 +14,7 @@ use firsttouch_pool::Pool;
 pub use self::pinned::PinnedPages;
 pub use self::report::PinReport;
 use crate::job::Job;
-use crate::memory_job::{Binds, MemoryJob, Places};
+use crate::memory_job::{Binds, MemoryJob, Places, sealed};
 use crate::{JobError, Location, PageInit, RunError, pages};
 
 /// The least work worth one thread, in bytes, where huge pages do not make it more; as for a page initialisation.
@@ -89,6 +89,7 @@ pub struct Pin<R> {
     region: R,
 }
 
+impl<R> sealed::Operation for Pin<R> {}
 impl<R> Places for Pin<R> {}
 impl<R> Binds for Pin<R> {}
 

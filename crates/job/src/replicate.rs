@@ -18,7 +18,7 @@ use crate::init::placement::Layout;
 use crate::init::policies::{policy_for, tell_refused};
 use crate::job::sites::Sites;
 use crate::location::parts;
-use crate::memory_job::{Binds, MemoryJob};
+use crate::memory_job::{Binds, MemoryJob, sealed};
 use crate::{Binding, JobError, Location, PolicyUse, RunError, pages};
 
 /// The least work worth one thread, in bytes.
@@ -69,6 +69,7 @@ pub struct Replication<'s, T> {
     page_sizes: (PageSize, Vec<PageSize>),
 }
 
+impl<T> sealed::Operation for Replication<'_, T> {}
 impl<T> Binds for Replication<'_, T> {}
 
 /// One copy while it is made.

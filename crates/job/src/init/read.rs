@@ -10,7 +10,7 @@ use crate::init::placement::{Binding, lay_out};
 use crate::init::{MIN_CHUNK, longest_chunk};
 use crate::job::body::{Body, NoUndo, Whole};
 use crate::job::sites::Sites;
-use crate::memory_job::{MemoryJob, Places};
+use crate::memory_job::{MemoryJob, Places, sealed};
 use crate::plan::Grain;
 use crate::schedule::Cut;
 use crate::{Chunk, JobError, JobReport, RunError};
@@ -57,6 +57,7 @@ pub struct Read<'v> {
     view: &'v FileView,
 }
 
+impl sealed::Operation for Read<'_> {}
 impl Places for Read<'_> {}
 
 impl<'v> PageRead<'v> {
