@@ -405,10 +405,11 @@ impl fmt::Display for NodeRemedy<'_> {
         match nodes.and_then(NodeSet::first) {
             Some(node) => write!(
                 f,
-                "raise /sys/devices/system/node/node{node}/hugepages/hugepages-{kib}kB/nr_hugepages, \
-                 or let the policy use other nodes"
+                "raise /sys/devices/system/node/node{node}/hugepages/hugepages-{kib}kB/nr_hugepages{}, \
+                 or let the policy use other nodes",
+                AtBoot(*size)
             ),
-            None => write!(f, "raise /sys/kernel/mm/hugepages/hugepages-{kib}kB/nr_hugepages"),
+            None => Raise(*size).fmt(f),
         }
     }
 }
@@ -427,9 +428,32 @@ impl fmt::Display for Remedy {
                  policy), on its cgroup (hugetlb.*.rsvd.max) or on its address space (RLIMIT_AS)",
             )
         } else {
-            let kib = size.bytes() >> 10;
-            write!(f, "raise /sys/kernel/mm/hugepages/hugepages-{kib}kB/nr_hugepages")
+            Raise(*size).fmt(f)
         }
+    }
+}
+
+/// Writes how the pool of a size is made larger, on whichever node.
+struct Raise(HugePageSize);
+
+impl fmt::Display for Raise {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kib = self.0.bytes() >> 10;
+        let at_boot = AtBoot(self.0);
+        write!(f, "raise /sys/kernel/mm/hugepages/hugepages-{kib}kB/nr_hugepages{at_boot}")
+    }
+}
+
+/// Writes how pages are had that a running kernel seldom finds memory in one piece for; nothing for smaller ones.
+struct AtBoot(HugePageSize);
+
+impl fmt::Display for AtBoot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let gib = self.0.bytes() >> 30;
+        if gib == 0 {
+            return Ok(());
+        }
+        write!(f, " (or boot with hugepagesz={gib}G hugepages=N, before memory is in small pieces)")
     }
 }
 
@@ -455,6 +479,29 @@ mod tests {
         let any = exhausted(None, &[(0, 0)]);
         assert!(any.contains("/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages"), "{any}");
         assert!(exhausted(Some("0-1"), &[(0, 3), (1, 0)]).contains("cgroup"));
+        assert!(!bound.contains("boot") && !any.contains("boot"), "{bound}; {any}");
+    }
+
+    #[test]
+    fn pages_of_a_gib_are_to_be_had_at_boot_too() {
+        let size = HugePageSize::GIB_1;
+        let pools = vec![(NodeId::new(0), 0), (NodeId::new(1), 1)];
+        let source = || io::Error::from_raw_os_error(libc::ENOMEM);
+        let short = MemoryError::HugePagesShort {
+            size,
+            needed: 2,
+            free: 1,
+            pools: pools.clone(),
+            source: source(),
+        };
+        let nodes = Some("0".parse().expect("a list"));
+        let exhausted =
+            MemoryError::HugePagesExhausted { size, range: 0..1, nodes, pools, source: source() };
+        let boot = "hugepages-1048576kB/nr_hugepages (or boot with hugepagesz=1G hugepages=N";
+        for error in [short, exhausted].map(|error| error.to_string()) {
+            assert!(error.contains("(on node 0: 0, on node 1: 1)"), "{error}");
+            assert!(error.contains(boot), "{error}");
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::fs;
 
 use common::{base_page, skipped, unless_refused};
 use firsttouch_memory::{HugePageSize, MemoryError, PageSize, Region};
+use firsttouch_topology::NodeId;
 
 /// Returns the kernel's huge page sizes with the free pages of each.
 fn pools() -> Vec<(HugePageSize, u64)> {
@@ -24,14 +25,31 @@ fn pools() -> Vec<(HugePageSize, u64)> {
         .collect()
 }
 
+/// Returns the free pages of a size on each node, ascending by node.
+fn node_pools(size: HugePageSize) -> Vec<(NodeId, u64)> {
+    let kib = size.bytes() >> 10;
+    let entries = fs::read_dir("/sys/devices/system/node").into_iter().flatten().flatten();
+    let mut pools: Vec<_> = entries
+        .filter_map(|entry| {
+            let node = entry.file_name().into_string().ok()?.strip_prefix("node")?.parse().ok()?;
+            let free = format!("hugepages/hugepages-{kib}kB/free_hugepages");
+            let free = fs::read_to_string(entry.path().join(free)).ok()?;
+            Some((NodeId::new(node), free.trim().parse().ok()?))
+        })
+        .collect();
+    pools.sort_by_key(|(node, _)| node.os_index());
+    pools
+}
+
 #[test]
-fn more_huge_pages_than_there_are_is_an_error_that_counts_them() {
+fn more_huge_pages_than_there_are_is_an_error_that_counts_them_on_each_node() {
     if pools().is_empty() {
         skipped("short pools of huge pages", &"the kernel has no huge pages");
     }
     for (size, free) in pools() {
         // More than any pool, even one that may grow, and within the address space.
         let Some(len) = size.bytes().checked_mul((free as usize + 1) * 4096) else { continue };
+        let before = node_pools(size);
         let error = match Region::builder(len).page_size(PageSize::Huge(size)).build() {
             Ok(region) => {
                 skipped("short pools of huge pages", &format!("{region:?} was granted"));
@@ -40,10 +58,17 @@ fn more_huge_pages_than_there_are_is_an_error_that_counts_them() {
             Err(error) => error,
         };
         assert!(error.is_page_size_unavailable(), "{error}");
-        let MemoryError::HugePagesShort { size: named, needed, .. } = &error else {
+        let MemoryError::HugePagesShort { size: named, needed, pools, .. } = &error else {
             panic!("{error}");
         };
         assert_eq!((*named, *needed), (size, (len / size.bytes()) as u64));
+        // Others may take pages meanwhile.
+        if node_pools(size) == before {
+            assert_eq!(*pools, before, "{error}");
+        }
+        for (node, free) in pools {
+            assert!(error.to_string().contains(&format!("on node {node}: {free}")), "{error}");
+        }
         let advice = format!("hugepages-{}kB/nr_hugepages", size.bytes() >> 10);
         assert!(error.to_string().contains(&advice), "{error}");
     }
