@@ -1,7 +1,7 @@
 //! One boot: from an archive and a kernel to what the guest found.
 
 use std::fs::{self, File};
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
@@ -17,8 +17,11 @@ use super::qemu_arguments::qemu_arguments;
 
 /// What every kernel is told, none of which has to do with nodes.
 const KERNEL_ARGUMENTS: &[&str] = &[
-    // A panic ends the guest.
+    // A panic ends the guest. One comes of the host's question where a guest hangs, too, and says
+    // what every task, timer and CPU is doing.
     "panic=-1",
+    "unknown_nmi_panic",
+    "panic_print=0x45",
     // Many emulated CPUs share few real ones: what the kernel measures by waiting would be wrong
     // where it succeeds at all, so it is told.
     "lpj=4000000",
@@ -88,13 +91,15 @@ impl Boot {
     pub(crate) fn run(&self, mut emulator: Command, limit: Duration) -> anyhow::Result<Booted> {
         let errors = self.log.with_extension("qemu");
         emulator.args(self.arguments("console=ttyS0")).arg("-serial");
-        emulator.arg(format!("file:{}", self.log.display())).args(["-serial", "stdio"]);
-        emulator.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(File::create(&errors)?);
+        emulator.arg(format!("file:{}", self.log.display())).args(["-serial", "mon:stdio"]);
+        emulator.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(File::create(&errors)?);
         let start = Instant::now();
         let mut guest = Guest(emulator.spawn().context("cannot start QEMU")?);
         let lines = guest.0.stdout.take().map(read_lines).context("QEMU has no output")?;
         let mut run = Run::default();
-        run.listen(&lines, start + limit, limit);
+        if run.listen(&lines, start + limit, limit) == Heard::TooLittle {
+            guest.say_where();
+        }
         drop(guest);
         if !run.booted {
             let said = fs::read_to_string(&errors).unwrap_or_default();
@@ -133,12 +138,39 @@ impl Boot {
 #[derive(Debug)]
 struct Guest(Child);
 
+impl Guest {
+    /// Has the kernel say on the console what everything is doing, and end; waits until it has.
+    ///
+    /// This reaches a guest of which no task runs any more.
+    fn say_where(&mut self) {
+        // The first two bytes turn from the guest's line to QEMU's monitor.
+        let asked = self.0.stdin.as_mut().map(|monitor| monitor.write_all(b"\x01cnmi\n"));
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while asked.is_some() && Instant::now() < deadline {
+            if !matches!(self.0.try_wait(), Ok(None)) {
+                break;
+            }
+            thread::sleep(Duration::from_millis(100));
+        }
+    }
+}
+
 impl Drop for Guest {
     fn drop(&mut self) {
         // Either fails only where the process is gone already, which is what is wanted.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
+}
+
+/// Whether a guest has come to an end by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+enum Heard {
+    /// It is done or gone.
+    All,
+    /// It was not in time.
+    TooLittle,
 }
 
 /// What has been heard of a guest so far.
@@ -153,12 +185,14 @@ struct Run {
 
 impl Run {
     /// Listens until the guest is done, gone or late.
-    fn listen(&mut self, lines: &Receiver<String>, deadline: Instant, limit: Duration) {
+    fn listen(&mut self, lines: &Receiver<String>, deadline: Instant, limit: Duration) -> Heard {
+        let mut heard = Heard::All;
         while !self.done && self.trouble.is_none() {
             match lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
                 Ok(line) => self.hear(&line),
                 Err(RecvTimeoutError::Timeout) => {
                     self.trouble = Some(format!("the guest was not done after {limit:.0?}"));
+                    heard = Heard::TooLittle;
                 }
                 Err(RecvTimeoutError::Disconnected) => {
                     self.trouble = Some("the guest ended before it was done".to_owned());
@@ -173,6 +207,7 @@ impl Run {
                 took: Duration::ZERO,
             });
         }
+        heard
     }
 
     fn hear(&mut self, line: &str) {

@@ -27,7 +27,7 @@ use crate::sysfs;
 /// page at a time), which emulation makes slow: on many CPUs fewer pages do.
 fn moving_part(machine: &Machine) -> usize {
     let cpus: usize = filled(machine).values().sum();
-    8 * cpus.div_ceil(16).next_power_of_two()
+    8 * cpus.div_ceil(8).next_power_of_two()
 }
 
 /// Base pages on each node, as the library says.

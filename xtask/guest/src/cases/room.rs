@@ -23,8 +23,10 @@ pub(super) const LEFT: u64 = 48 << 20;
 pub(super) enum Has {
     /// Its CPUs' share.
     Share,
-    /// All of it, as when it is moved to one node.
+    /// All of it, as when it is moved to one node, whichever.
     All,
+    /// What comes while it moves from blocks to turns to the last node.
+    Moving,
 }
 
 /// Parts of a region, each of whole huge pages on one node, in proportion to the nodes' CPUs.
@@ -36,27 +38,39 @@ pub(super) struct Shares {
 impl Shares {
     /// Returns the largest, of at most so many times a CPU's share in a page initialisation, of
     /// which each node has room for what it is to have; `room` says for how many huge pages.
-    ///
-    /// The smallest that there is, where not even that fits: whoever uses it will see.
     pub(super) fn that_fit(
         machine: &Machine,
         times: usize,
         has: Has,
         room: fn(usize) -> usize,
-    ) -> Self {
-        let cpus = filled(machine);
-        let common = cpus.values().copied().fold(0, greatest_common_divisor);
-        let shares = |times: usize| Self {
-            huge_pages: cpus.iter().map(|(&node, cpus)| (node, cpus / common * times)).collect(),
-        };
+    ) -> Option<Self> {
+        let last = last_with_memory(machine);
         let fit = |shares: &Self| {
-            shares.huge_pages.iter().all(|(&node, &own)| match has {
+            let (all, nodes) = (shares.huge_pages(), shares.huge_pages.len());
+            // A node of memory alone has no share, and can be the last all the same.
+            let last_fits = !matches!(has, Has::Moving) || all <= room(last);
+            let fits = |(&node, &own): (&usize, &usize)| match has {
                 Has::Share => own <= room(node),
-                Has::All => shares.huge_pages() <= room(node),
-            })
+                Has::All => all <= room(node),
+                Has::Moving => own + all.div_ceil(nodes) <= room(node),
+            };
+            last_fits && shares.huge_pages.iter().all(fits)
         };
-        let most = times * common * (BYTES_PER_CPU / HUGE);
-        (1..=most).rev().map(shares).find(fit).unwrap_or_else(|| shares(1))
+        let most = times * common_divisor(&filled(machine)) * (BYTES_PER_CPU / HUGE);
+        (1..=most).rev().map(|times| Self::of(machine, times)).find(fit)
+    }
+
+    /// Returns the smallest, whether it fits or not.
+    pub(super) fn smallest(machine: &Machine) -> Self {
+        Self::of(machine, 1)
+    }
+
+    fn of(machine: &Machine, times: usize) -> Self {
+        let cpus = filled(machine);
+        let common = common_divisor(&cpus);
+        Self {
+            huge_pages: cpus.iter().map(|(&node, cpus)| (node, cpus / common * times)).collect(),
+        }
     }
 
     /// The whole region in huge pages.
@@ -100,6 +114,10 @@ pub(super) fn set_aside(node: usize) -> usize {
     sysfs::parse(path).unwrap_or(0)
 }
 
+fn common_divisor(cpus: &BTreeMap<usize, usize>) -> usize {
+    cpus.values().copied().fold(0, greatest_common_divisor)
+}
+
 fn greatest_common_divisor(a: usize, b: usize) -> usize {
     if b == 0 { a } else { greatest_common_divisor(b, a % b) }
 }
@@ -113,6 +131,25 @@ pub(super) fn last_node_full(machine: &Machine) -> Given {
             without_balancing([Condition::FilledNode { node, left: LEFT }])
         }
     }
+}
+
+/// As [`last_node_full`], for cases that many CPUs would only slow down.
+pub(super) fn last_node_full_on_two_cpus(machine: &Machine) -> Given {
+    match last_node_full(machine) {
+        Given::Conditions(mut conditions) => {
+            conditions.push(two_cpus(machine));
+            Given::Conditions(conditions)
+        }
+        skipped => skipped,
+    }
+}
+
+/// Keeps the case to the first CPU and the last, which are of the first node that has some and the last.
+///
+/// A page that moves interrupts every CPU that the process has run on, and emulation makes that slow.
+pub(super) fn two_cpus(machine: &Machine) -> Condition {
+    let last = machine.online_cpus.min(machine.cpu_count()) - 1;
+    Condition::Affinity { cpus: [0, last].into_iter().collect() }
 }
 
 /// Returns bytes that a node surely has no room for: more than all its memory that no process has.

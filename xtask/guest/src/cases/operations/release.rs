@@ -47,7 +47,8 @@ fn used(machine: &Machine) -> anyhow::Result<BTreeMap<usize, u64>> {
 }
 
 fn by_node(machine: &Machine, size: PageSize) -> anyhow::Result<()> {
-    let shares = Shares::that_fit(machine, TIMES, Has::Share, half_of_free).pages();
+    let shares = Shares::that_fit(machine, TIMES, Has::Share, half_of_free);
+    let shares = shares.context("nodes have no room for a huge page of each share")?.pages();
     let expected: BTreeMap<usize, usize> =
         shares.into_iter().map(|(node, pages)| (node, pages as usize * PAGE)).collect();
     left_behind::nothing(|| {
