@@ -116,7 +116,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         .collect();
     let boots = lab.run_all(&orders, jobs)?;
     print(table::report(&boots).trim_end());
-    let ran = boots.iter().any(|boot| !boot.cases.is_empty());
+    let ran = boots.iter().any(|boot| !boot.cases.is_empty() || boot.trouble.is_some());
     anyhow::ensure!(ran, "no case was run: no name contains {}", args.filter.join(" or "));
     match boots.iter().all(boot::Booted::is_good) {
         true => Ok(ExitCode::SUCCESS),
