@@ -90,8 +90,13 @@ impl Shares {
     }
 }
 
-/// Huge pages that a node surely has: half of what it has free in one piece each.
+/// Huge pages that a node surely has: half of what it has free in one piece each, and would give away.
 pub(super) fn half_of_free(node: usize) -> usize {
+    whole(node).min(given_away(node) / (HUGE / PAGE)) / 2
+}
+
+/// Huge pages that a node has free in one piece each.
+fn whole(node: usize) -> usize {
     let text = sysfs::read("/proc/buddyinfo").unwrap_or_default();
     let of_node = format!("Node {node},");
     let zones = text.lines().filter_map(|line| line.strip_prefix(of_node.as_str()));
@@ -99,8 +104,29 @@ pub(super) fn half_of_free(node: usize) -> usize {
     let blocks = zones.flat_map(|zone| zone.split_whitespace().skip(2).enumerate());
     let order = (HUGE / PAGE).ilog2() as usize;
     let whole = blocks.filter(|&(of, _)| of >= order);
-    let pages = whole.map(|(of, blocks)| blocks.parse::<usize>().unwrap_or(0) << (of - order));
-    pages.sum::<usize>() / 2
+    whole.map(|(of, blocks)| blocks.parse::<usize>().unwrap_or(0) << (of - order)).sum()
+}
+
+/// Base pages that are free on a node beyond what its zones keep for the kernel.
+fn given_away(node: usize) -> usize {
+    let text = sysfs::read("/proc/zoneinfo").unwrap_or_default();
+    let of_node = format!("Node {node},");
+    let (mut free, mut all, mut inside) = (0, 0, false);
+    for line in text.lines() {
+        if line.starts_with("Node ") {
+            inside = line.starts_with(&of_node);
+        }
+        // "pages free" comes first in each zone, and "high" is the mark below which it is refilled.
+        let words: Vec<&str> = line.split_whitespace().collect();
+        match words[..] {
+            ["pages", "free", pages] if inside => free = pages.parse().unwrap_or(0),
+            ["high", pages] if inside => {
+                all += usize::saturating_sub(free, pages.parse().unwrap_or(0));
+            }
+            _ => {}
+        }
+    }
+    all
 }
 
 /// As [`half_of_free`], for what moves to and fro, and is there twice while it does.

@@ -122,6 +122,9 @@ fn blocked(machine: &Machine, size: PageSize) -> anyhow::Result<Blocked> {
     let last = machine.seen().nodes[last_with_memory(machine)].memory.bytes();
     let small = last < 8 * smallest.bytes() as u64;
     ensure!(whole || small, "the last node of {last} bytes has no room for {smallest:?}");
+    if !whole {
+        crate::say("nodes have too few whole huge pages: that none is split is not asked here");
+    }
     let shares = shares.unwrap_or(smallest);
     Ok(Blocked { bytes: shares.bytes(), pages: shares.pages(), whole })
 }
