@@ -66,7 +66,7 @@ fn runs_there(pool: &Pool, locality: &Locality) -> anyhow::Result<()> {
 fn exact(machine: &Machine) -> anyhow::Result<()> {
     let pool = Pool::new()?;
     let bytes = bytes_by_cpus(machine) / moving_part(machine);
-    let block = 16 * PAGE;
+    let block = 4 * PAGE;
     for placement in [
         Placement::Blocked,
         Placement::Interleaved { block },

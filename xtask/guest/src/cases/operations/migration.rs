@@ -36,7 +36,7 @@ pub(crate) const CASES: &[Case] = &[
     Case {
         name: "migration_moves_blocks_of_base_pages_from_blocks_to_turns_to_one_node",
         given: |_| without_balancing([]),
-        check: |machine| there_and_on(machine, PageSize::Base, 16 * PAGE),
+        check: |machine| there_and_on(machine, PageSize::Base, 4 * PAGE),
     },
     Case {
         name: "migration_moves_base_pages_that_the_kernel_is_watching",
