@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::process::{Child, Command, ExitStatus};
+use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -73,7 +74,7 @@ fn run_case(case: &Case, machine: &Machine) -> Outcome {
 
 fn run_child(case: &Case) -> anyhow::Result<Outcome> {
     let output = File::create(OUTPUT).context("cannot keep what the case says")?;
-    let mut child = Command::new(PROGRAM)
+    let child = Command::new(PROGRAM)
         .args(["stage", case.name])
         .env("RUST_BACKTRACE", "1")
         .stdout(output.try_clone()?)
@@ -82,7 +83,7 @@ fn run_child(case: &Case) -> anyhow::Result<Outcome> {
         .process_group(0)
         .spawn()
         .context("cannot start the case")?;
-    let status = wait(&mut child)?;
+    let status = wait(child)?;
     let said = fs::read_to_string(OUTPUT).unwrap_or_default();
     say(said.trim_end());
     Ok(match status {
@@ -95,24 +96,24 @@ fn run_child(case: &Case) -> anyhow::Result<Outcome> {
 }
 
 /// Waits for the case's end; `None` where it had to be killed for being late.
-fn wait(child: &mut Child) -> anyhow::Result<Option<ExitStatus>> {
-    let deadline = Instant::now() + LIMIT;
-    let group = Pid::from_child(child);
-    let mut pause = Duration::from_millis(1);
-    let status = loop {
-        if let Some(status) = child.try_wait()? {
-            break Some(status);
-        }
-        if Instant::now() >= deadline {
+///
+/// The end itself wakes who waits, and no timer that an emulated CPU might miss: guests have stopped
+/// with every CPU idle and this limit long past, where this process slept between looks.
+fn wait(mut child: Child) -> anyhow::Result<Option<ExitStatus>> {
+    let group = Pid::from_child(&child);
+    let (sender, ended) = mpsc::channel();
+    let waiting = thread::spawn(move || sender.send(child.wait()));
+    let status = match ended.recv_timeout(LIMIT) {
+        Ok(status) => Some(status?),
+        Err(_) => {
             stuck::say_where();
-            break None;
+            None
         }
-        thread::sleep(pause);
-        pause = (pause * 2).min(Duration::from_millis(20));
     };
     // Nothing the case has started outlives it; that there is nothing left is no failure.
     let _ = kill_process_group(group, Signal::KILL);
-    child.wait()?;
+    // What it says now has been heard, or comes too late.
+    let _ = waiting.join();
     Ok(status)
 }
 
