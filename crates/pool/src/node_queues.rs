@@ -178,6 +178,11 @@ impl NodeQueues {
         shown.map(|steal| Left { steal, injected: false })
     }
 
+    /// Whether a job that is queued under this waits in the injector.
+    pub(crate) fn has_injected(&self, steal: Steal) -> bool {
+        !self.under[steal.index()].injector.is_empty()
+    }
+
     /// Lends a deque to a helper of the node for good, or to a caller from outside until it gives it back.
     pub(crate) fn borrow_deque(&self, steal: Steal, widest: Steal, helper: Option<usize>) -> Deque {
         self.note(steal, widest);

@@ -519,6 +519,31 @@ fn an_owner_runs_what_it_left_to_a_helper_that_waits_for_the_task() {
 }
 
 #[test]
+fn a_waiting_owner_runs_a_task_that_a_busy_node_queues_there() {
+    check(|| {
+        let model = Model::on_nodes(&[0, 1]);
+        let shared = &model.shared;
+        let (task_started, ran) = (Event::new(), Event::new());
+        let waits = ran.clone();
+        task::spawn(shared, Some(0), move || waits.wait());
+        enter(shared, |worker| {
+            task::scope(worker, Some(1), Steal::Anywhere, |scope| {
+                // Both helpers wait for a task that only the scope's owner is free to run.
+                scope.spawn(|scope| {
+                    task_started.happens();
+                    enter(shared, |worker| {
+                        task::join(worker, || scope.spawn(|_| ran.happens()), || ());
+                    });
+                    ran.wait();
+                });
+                task_started.wait();
+            });
+        });
+        model.shut_down();
+    });
+}
+
+#[test]
 fn a_waiting_owner_runs_a_task_that_comes_from_elsewhere() {
     check(|| {
         let model = Model::new(1);

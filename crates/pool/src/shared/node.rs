@@ -44,6 +44,11 @@ impl PoolNode {
         front.searching() > 0 || front.asleep() > 0
     }
 
+    /// Whether a job that is queued under this waits in the node's injector.
+    pub(crate) fn has_injected(&self, steal: Steal) -> bool {
+        self.work.queues.has_injected(steal)
+    }
+
     /// Takes a job for one of the node's own helpers, by its place in the node.
     pub(super) fn steal_own(&self, helper: usize, start: usize) -> Option<Stolen> {
         if !self.has_caches {

@@ -166,11 +166,13 @@ impl<'scope> Scope<'scope> {
         // are no more than may run what spawns them.
         let steal = if self.node == Some(node) { self.steal } else { self.steal.min(steal) };
         let announcement = self.elsewhere.push(Spot { node, steal }, job);
-        // The lock orders this: an owner that found nothing there had registered before.
-        self.tasks.done().poke();
         if !self.shared.helpers.is_empty() {
             self.shared.inject(node, announcement.into_job(), steal);
         }
+        // After the announcement: an owner that finds none there takes the task for one that a
+        // helper is on its way to. The lock, or the fence in `inject`, orders this: an owner that
+        // did not find both had registered before.
+        self.tasks.done().poke();
     }
 
     /// Runs, in the owner's wait, something that nobody has started; returns whether there was something.
@@ -186,16 +188,16 @@ impl<'scope> Scope<'scope> {
     /// Sees to tasks that are on no deque; returns whether there is something new to look for.
     ///
     /// The owner runs those on its own node. Others it leaves to their node's
-    /// helpers while one of these is free. Else it runs them where it may;
-    /// where it may not, it has one of the node's helpers come, and one that
-    /// waits comes too.
+    /// helpers while one of these is free, or one is on its way to each. Else
+    /// it runs them where it may; where it may not, it has one of the node's
+    /// helpers come, and one that waits comes too.
     fn see_to_elsewhere(&self, worker: &Worker<'_>, left: &LeftTo<'_>) -> bool {
         let mut next = 0;
         while let Some((spot, after)) = self.elsewhere.first_from(next) {
             let Spot { node, steal } = spot;
             next = after;
             let is_here = node == worker.node;
-            if !is_here && left.is_left_to(node) {
+            if !is_here && left.is_left_to(spot) {
                 continue;
             }
             // Where no helper is left there, as in a pool that has ended, it runs here.
@@ -355,8 +357,11 @@ struct LeftTo<'s> {
 }
 
 impl LeftTo<'_> {
-    /// Whether tasks that wait on a node are left to its helpers: while one is free to come.
-    fn is_left_to(&self, node: usize) -> bool {
+    /// Whether tasks that wait in a spot are left to that node's helpers: while one is free to come, or all are announced to some.
+    ///
+    /// Who takes an announcement runs it at once, and there is one for each task. A pool without
+    /// helpers has none.
+    fn is_left_to(&self, Spot { node, steal }: Spot) -> bool {
         let there = &self.shared.nodes[node];
         let mut nodes = self.nodes.borrow_mut();
         if !nodes.contains(&node) {
@@ -364,7 +369,8 @@ impl LeftTo<'_> {
             there.work.absent.enter();
             nodes.push(node);
         }
-        there.has_free_helper()
+        let all_announced = || !there.helpers.is_empty() && !there.has_injected(steal);
+        there.has_free_helper() || all_announced()
     }
 }
 
