@@ -11,7 +11,10 @@ use crate::stage::PROGRAM;
 use crate::sysfs;
 
 const MPOL_BIND: i32 = 2;
+/// What is taken between two looks at what is left: a huge page.
 const STEP: usize = 2 << 20;
+/// What is mapped at once.
+const MAPPED: usize = 64 * STEP;
 
 /// Starts a process that takes the node's memory and keeps it.
 pub(super) fn prepare(node: usize, left: u64) -> anyhow::Result<Held> {
@@ -36,8 +39,14 @@ pub(super) fn prepare(node: usize, left: u64) -> anyhow::Result<Held> {
 
 /// Takes the node's memory but for so many bytes, says so, and keeps it until killed.
 pub(crate) fn fill(node: usize, left: u64) -> anyhow::Result<()> {
+    let mut steps = Vec::new();
     while sysfs::node_memory(node, "MemFree")? > left + STEP as u64 {
-        take(node)?;
+        if steps.is_empty() {
+            steps = mapped(node)?;
+        }
+        if let Some(step) = steps.pop() {
+            touch(step);
+        }
     }
     writeln!(std::io::stdout(), "full")?;
     loop {
@@ -45,21 +54,29 @@ pub(crate) fn fill(node: usize, left: u64) -> anyhow::Result<()> {
     }
 }
 
-fn take(node: usize) -> anyhow::Result<()> {
+/// Maps memory of the node, none of which is there yet; returns where its steps begin.
+fn mapped(node: usize) -> anyhow::Result<Vec<*mut u8>> {
     let (protection, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE);
     // SAFETY: without MAP_FIXED the kernel picks addresses that nothing else uses.
-    let base = unsafe { mmap_anonymous(std::ptr::null_mut(), STEP, protection, flags) };
+    let base = unsafe { mmap_anonymous(std::ptr::null_mut(), MAPPED, protection, flags) };
     let base: *mut u8 = base.context("mmap is refused")?.cast();
     let mask = 1_u64 << node;
     // SAFETY: the range is the mapping just made; the mask is read, for one bit less than told, and not kept.
     let answer = unsafe {
-        libc::syscall(libc::SYS_mbind, base, STEP, MPOL_BIND, &raw const mask, u64::BITS + 1, 0)
+        libc::syscall(libc::SYS_mbind, base, MAPPED, MPOL_BIND, &raw const mask, u64::BITS + 1, 0)
     };
     ensure!(answer == 0, "mbind is refused: {}", std::io::Error::last_os_error());
+    // Huge pages are there sooner than as many base pages. Where they are refused, base pages do.
+    // SAFETY: the range is the mapping just made, and the advice changes no contents.
+    let _ = unsafe { libc::madvise(base.cast(), MAPPED, libc::MADV_HUGEPAGE) };
+    let first = base.align_offset(STEP);
+    Ok((first..=MAPPED - STEP).step_by(STEP).map(|offset| base.wrapping_add(offset)).collect())
+}
+
+/// Has each page of a step be there.
+fn touch(step: *mut u8) {
     for page in (0..STEP).step_by(4096) {
-        let byte = base.wrapping_add(page);
-        // SAFETY: the byte lies in the mapping, which nothing else refers to.
-        unsafe { byte.write(1) };
+        // SAFETY: the byte lies in a mapping that nothing else refers to.
+        unsafe { step.wrapping_add(page).write(1) };
     }
-    Ok(())
 }
