@@ -41,8 +41,19 @@ fn number(node: NodeId) -> usize {
 
 /// A figure of `/proc/self/status`, in bytes.
 fn own_memory(field: &str) -> anyhow::Result<usize> {
-    let status = sysfs::read("/proc/self/status")?;
-    let line = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+    bytes_in("/proc/self/status", field)
+}
+
+/// What of this process's memory is there, in bytes, counted page by page.
+///
+/// `VmRSS` is a sum of what CPUs have counted: since Linux 6.2 it can be off by half a MiB for each of them.
+fn resident() -> anyhow::Result<usize> {
+    bytes_in("/proc/self/smaps_rollup", "Rss")
+}
+
+fn bytes_in(path: &str, field: &str) -> anyhow::Result<usize> {
+    let figures = sysfs::read(path)?;
+    let line = figures.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
     let kib = line.with_context(|| format!("no {field}"))?.trim().trim_end_matches(" kB");
     Ok(kib.parse::<usize>()? << 10)
 }
