@@ -44,7 +44,7 @@ impl Absent {
         look();
     }
 
-    /// Whether the node's searching helpers were relied on since the last time; after [`Front::end_search`].
+    /// Whether the node's searching helpers were relied on since the last time; after [`end_search`](crate::front::Front::end_search).
     pub(crate) fn were_relying(&self) -> bool {
         // [relied] Acquire, where it was set: jobs queued before are visible.
         self.is_relied_on.load(Ordering::Relaxed)
@@ -61,7 +61,7 @@ impl Absent {
         self.count.store(owners.len(), Ordering::Relaxed);
     }
 
-    /// Has all of them look again; after [`Front::end_search`].
+    /// Has all of them look again; after [`end_search`](crate::front::Front::end_search).
     pub(crate) fn poke(&self) {
         // Relaxed: the caller's fence orders it.
         if self.count.load(Ordering::Relaxed) > 0 {

@@ -105,7 +105,7 @@ impl Shared {
     /// Wakes helpers where calls still invite some, and nobody is about to come.
     ///
     /// Whom a call has counted on may have gone to another call, or to a job.
-    /// After [`Front::end_search`].
+    /// After [`end_search`](crate::front::Front::end_search).
     pub(super) fn wake_for_invited(&self, node: usize) {
         let NodeWork { front, callers, .. } = &**self.nodes[node].work;
         let optional = self.nodes[node].work.tickets().optional;
