@@ -60,19 +60,17 @@ fn a_turn_comes_when_a_job_before_it_gives_up_its_wait() {
     });
 }
 
-#[test]
-fn a_turn_comes_when_a_helper_gives_up_another_job() {
-    check(|| {
-        let limits = limits(2);
-        let first = limits.enter(MANY, 0, 2);
+/// Runs others beside a job that has so many helpers, all of them there, of as many as the limits allow.
+fn beside_a_job(
+    max_helpers: usize,
+    helpers: usize,
+    others: impl Fn(&JobLimits, &mut Vec<Present<'_>>) + Send + Sync + 'static,
+) {
+    check(move || {
+        let limits = limits(max_helpers);
+        let first = limits.enter(MANY, 0, helpers);
         let mut helpers = all_come(&first);
-        let second = waiter(&limits, 1);
-        // As the first job's helpers do between chunks.
-        while !helpers[0].gives_up() {
-            thread::yield_now();
-        }
-        helpers.pop();
-        second.join().expect("its turn comes");
+        others(&limits, &mut helpers);
         drop(helpers);
         drop(first);
         nobody_is_left(&limits);
@@ -80,12 +78,22 @@ fn a_turn_comes_when_a_helper_gives_up_another_job() {
 }
 
 #[test]
+fn a_turn_comes_when_a_helper_gives_up_another_job() {
+    beside_a_job(2, 2, |limits, helpers| {
+        let second = waiter(limits, 1);
+        // As the first job's helpers do between chunks.
+        while !helpers[0].gives_up() {
+            thread::yield_now();
+        }
+        helpers.pop();
+        second.join().expect("its turn comes");
+    });
+}
+
+#[test]
 fn a_turn_comes_when_the_helper_that_gives_up_has_left_and_no_sooner() {
-    check(|| {
-        let limits = limits(2);
+    beside_a_job(2, 2, |limits, helpers| {
         let at_work = Arc::new(AtomicUsize::new(2));
-        let first = limits.enter(MANY, 0, 2);
-        let mut helpers = all_come(&first);
         let place = limits.enter(MANY, 1, 1);
         let second = thread::spawn({
             let at_work = Arc::clone(&at_work);
@@ -103,39 +111,24 @@ fn a_turn_comes_when_the_helper_that_gives_up_has_left_and_no_sooner() {
         at_work.fetch_sub(1, Ordering::Relaxed);
         helpers.pop();
         second.join().expect("its turn comes");
-        drop(helpers);
-        drop(first);
-        nobody_is_left(&limits);
     });
 }
 
 #[test]
 fn a_turn_comes_when_a_helper_has_nothing_left_to_do_at_another_job() {
-    check(|| {
-        let limits = limits(2);
-        let first = limits.enter(MANY, 0, 2);
-        let mut helpers = all_come(&first);
-        let second = waiter(&limits, 1);
+    beside_a_job(2, 2, |limits, helpers| {
+        let second = waiter(limits, 1);
         helpers.pop();
         second.join().expect("its turn comes");
-        drop(helpers);
-        drop(first);
-        nobody_is_left(&limits);
     });
 }
 
 #[test]
 fn a_turn_comes_with_less_than_a_share_when_a_caller_has_but_to_wait() {
-    check(|| {
-        let limits = limits(4);
-        let first = limits.enter(MANY, 0, 3);
-        let helpers = all_come(&first);
+    beside_a_job(4, 3, |limits, _| {
         // One is free, which is all that it needs.
-        let second = waiter(&limits, 4);
+        let second = waiter(limits, 4);
         second.join().expect("its turn comes");
-        drop(helpers);
-        drop(first);
-        nobody_is_left(&limits);
     });
 }
 

@@ -518,27 +518,33 @@ fn an_owner_runs_what_it_left_to_a_helper_that_waits_for_the_task() {
     });
 }
 
+/// Runs a scope on a node, whose task waits for one that it queues and that only the scope's owner is free to run.
+fn owner_runs_what_a_task_waits_for(model: &Model, node: Option<usize>, ran: &Event) {
+    let shared = &model.shared;
+    let task_started = Event::new();
+    enter(shared, |worker| {
+        task::scope(worker, node, Steal::Anywhere, |scope| {
+            scope.spawn(|scope| {
+                task_started.happens();
+                enter(shared, |worker| {
+                    task::join(worker, || scope.spawn(|_| ran.happens()), || ());
+                });
+                ran.wait();
+            });
+            task_started.wait();
+        });
+    });
+}
+
 #[test]
 fn a_waiting_owner_runs_a_task_that_a_busy_node_queues_there() {
     check(|| {
         let model = Model::on_nodes(&[0, 1]);
-        let shared = &model.shared;
-        let (task_started, ran) = (Event::new(), Event::new());
+        let ran = Event::new();
+        // The first node's helper waits for it too.
         let waits = ran.clone();
-        task::spawn(shared, Some(0), move || waits.wait());
-        enter(shared, |worker| {
-            task::scope(worker, Some(1), Steal::Anywhere, |scope| {
-                // Both helpers wait for a task that only the scope's owner is free to run.
-                scope.spawn(|scope| {
-                    task_started.happens();
-                    enter(shared, |worker| {
-                        task::join(worker, || scope.spawn(|_| ran.happens()), || ());
-                    });
-                    ran.wait();
-                });
-                task_started.wait();
-            });
-        });
+        task::spawn(&model.shared, Some(0), move || waits.wait());
+        owner_runs_what_a_task_waits_for(&model, Some(1), &ran);
         model.shut_down();
     });
 }
@@ -547,21 +553,7 @@ fn a_waiting_owner_runs_a_task_that_a_busy_node_queues_there() {
 fn a_waiting_owner_runs_a_task_that_comes_from_elsewhere() {
     check(|| {
         let model = Model::new(1);
-        let shared = &model.shared;
-        let (task_started, ran) = (Event::new(), Event::new());
-        enter(shared, |worker| {
-            task::scope(worker, None, Steal::Anywhere, |scope| {
-                // The helper's task waits for one that only the scope's owner is free to run.
-                scope.spawn(|scope| {
-                    task_started.happens();
-                    enter(shared, |worker| {
-                        task::join(worker, || scope.spawn(|_| ran.happens()), || ());
-                    });
-                    ran.wait();
-                });
-                task_started.wait();
-            });
-        });
+        owner_runs_what_a_task_waits_for(&model, None, &Event::new());
         model.shut_down();
     });
 }
