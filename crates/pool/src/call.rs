@@ -36,16 +36,19 @@ pub(crate) trait Share: Sync {
 }
 
 impl Call {
+    #[inline]
     pub(crate) fn new(invited: usize) -> Self {
         Self { parts: Countdown::new(invited).into(), panic: FirstPanic::new() }
     }
 
     /// Gives up the parts that were taken back, of which there was one at least that was not; returns whether others have any.
+    #[inline]
     pub(crate) fn give_up(&self, withdrawn: usize) -> Remaining {
         self.parts.owner_done(withdrawn)
     }
 
     /// The flag to wait for where others have parts.
+    #[inline]
     pub(crate) fn done(&self) -> &Completion {
         self.parts.done()
     }
@@ -56,6 +59,7 @@ impl Call {
     }
 
     /// Resumes the first panic of any member, where there was one.
+    #[inline]
     pub(crate) fn resume_panic(&mut self) {
         self.panic.resume();
     }
@@ -94,6 +98,7 @@ impl CallRef {
     /// - `[part]` The calling thread owns one part of the call (a post's or
     ///   board's `accept` gave it this reference), and the call's frame stays
     ///   until all parts are given up.
+    #[inline]
     pub(crate) unsafe fn take_part(self, shared: &Shared, arrival: Arrival, done: impl FnOnce()) {
         // SAFETY: [share] it is alive by [part], and `run` is for its type.
         if let Err(payload) = catch(|| unsafe { (self.run)(self.share, shared, arrival) }) {

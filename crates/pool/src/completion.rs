@@ -35,11 +35,13 @@ pub(crate) enum Registered {
 }
 
 impl Completion {
+    #[inline]
     pub(crate) fn new() -> Self {
         Self { state: AtomicU8::new(EMPTY), waiter: UnsafeCell::new(None) }
     }
 
     /// Whether the work is done; if so, all its writes are visible.
+    #[inline]
     pub(crate) fn is_complete(&self) -> bool {
         // [done] Acquire: takes over what the Release in `complete` published.
         self.state.load(Ordering::Acquire) == COMPLETE
@@ -98,6 +100,7 @@ impl Completion {
     /// - `[alive]` `this` is alive until this call's last store to it, which
     ///   holds where its owner does not free it before it saw completion.
     /// - `[once]` Nobody else calls this for `this`.
+    #[inline]
     pub(crate) unsafe fn complete(this: *const Self) {
         // SAFETY: [alive].
         if unsafe { complete_unwaited(this) } {
@@ -119,6 +122,7 @@ impl Completion {
 /// # Safety
 ///
 /// - `[alive]` as in [`Completion::complete`].
+#[inline]
 unsafe fn complete_unwaited(this: *const Completion) -> bool {
     // SAFETY: [alive].
     let state = unsafe { &(*this).state };
@@ -161,6 +165,7 @@ impl Countdown {
     }
 
     /// Gives up the owner's parts and those it took back; there are others where these are none.
+    #[inline]
     pub(crate) fn owner_done(&self, parts: usize) -> Remaining {
         if parts == 0 {
             // Whoever else takes the count to zero completes, or has done so.
@@ -175,6 +180,7 @@ impl Countdown {
     }
 
     /// The flag to wait for when [`Countdown::owner_done`] said that others are left.
+    #[inline]
     pub(crate) fn done(&self) -> &Completion {
         &self.done
     }
@@ -185,6 +191,7 @@ impl Countdown {
     ///
     /// - `[part]` The caller holds this part, and gives it up only here. The
     ///   owner keeps `this` alive until it saw the last one given up.
+    #[inline]
     pub(crate) unsafe fn part_done(this: *const Self) {
         // SAFETY: [part].
         let pending = unsafe { &(*this).pending };

@@ -113,6 +113,7 @@ fn work(worker: &Worker<'_>, helper: usize, kept: &mut Kept) {
     let front = &shared.nodes[worker.node].work.front;
     let has_work = || shared.has_work_for(worker, helper);
     front.begin_search();
+    kept.note_cpu(&worker.cpu);
     loop {
         shared.note_cache(worker.node, helper);
         match search(worker, helper, kept) {
@@ -141,8 +142,10 @@ fn work(worker: &Worker<'_>, helper: usize, kept: &mut Kept) {
         }
         // Not counted among those that search: a call would count on this helper meanwhile.
         kept.trace(helper);
+        worker.cpu.forget();
         front.sleep(helper, || has_work() || shared.shutdown.has_begun());
         kept.look();
+        kept.note_cpu(&worker.cpu);
     }
 }
 
@@ -227,7 +230,7 @@ impl<'w> Dropper<'w> {
 
 /// Looks for work until it is time to sleep.
 fn search(worker: &Worker<'_>, helper: usize, kept: &mut Kept) -> Found {
-    let mut spin = worker.begin_looks(|| kept.moves_from_shared_cpu());
+    let mut spin = worker.begin_looks(|| kept.moves_from_shared_cpu(&worker.cpu));
     let found = look(worker, helper, &mut spin);
     if matches!(found, Found::Work(..)) {
         worker.end_looks(&spin);
@@ -267,6 +270,9 @@ fn look(worker: &Worker<'_>, helper: usize, spin: &mut Spin) -> Found {
         }
         if !spin.pause() {
             return Found::Nothing;
+        }
+        if spin.offers_cpu() {
+            worker.cpu.renew();
         }
     }
 }

@@ -30,7 +30,7 @@ mod builder;
 mod call;
 mod completion;
 mod counters;
-mod cpu_sharing;
+mod cpus;
 mod current;
 mod deque;
 mod error;

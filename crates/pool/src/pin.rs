@@ -5,7 +5,7 @@ use std::time::Instant;
 use core_affinity::CoreId;
 use firsttouch_topology::{CpuId, CpuSet, NodeId, Topology, affinity};
 
-use crate::cpu_sharing::{CpuSharing, Moved, move_away};
+use crate::cpus::{CpuNote, CpuSharing, Moved, Noted};
 use crate::panic::{catch, discard};
 
 /// How helpers are kept in place.
@@ -109,15 +109,27 @@ impl Kept {
         Self { place, away: false, sharing: CpuSharing::default(), events: Vec::new() }
     }
 
-    /// Moves the calling thread to another of its CPUs, as another thread uses this one; returns whether it did.
+    /// Moves the calling helper to another of its CPUs, as another thread uses this one; returns whether it did.
     ///
     /// Where it does not, it is better asleep: see [`CpuSharing`].
-    pub(crate) fn moves_from_shared_cpu(&mut self) -> bool {
-        let may_move = matches!(self.place, Place::Node(..));
-        if !may_move || !self.sharing.is_time_to_move(Instant::now()) {
-            return false;
+    pub(crate) fn moves_from_shared_cpu(&mut self, cpu: &CpuNote<'_>) -> bool {
+        self.may_move() && self.sharing.is_time_to_move(Instant::now()) && self.moves_away(cpu)
+    }
+
+    /// Notes which CPU the calling helper is on, each time that it wakes up; where another of the pool's threads needs that, it moves.
+    pub(crate) fn note_cpu(&mut self, cpu: &CpuNote<'_>) {
+        if cpu.note() == Noted::Shared && self.may_move() && self.sharing.may_move(Instant::now()) {
+            self.moves_away(cpu);
         }
-        match move_away() {
+    }
+
+    /// Whether it is the kernel that chooses its CPU, of several.
+    fn may_move(&self) -> bool {
+        matches!(self.place, Place::Node(..))
+    }
+
+    fn moves_away(&mut self, cpu: &CpuNote<'_>) -> bool {
+        match cpu.move_away() {
             Moved::To(cpu) => self.events.push(Event::LeftSharedCpu { to: cpu }),
             Moved::Not => return false,
             // It is pinned again when it next looks.

@@ -42,6 +42,7 @@ pub(crate) struct Spin {
 
 #[cfg(not(any(loom, shuttle)))]
 impl Spin {
+    #[inline]
     pub(crate) fn new(budget: Duration) -> Self {
         Self { budget, began: None, looks: 0, yields: false, shares_cpu: false, is_once: false }
     }
@@ -68,17 +69,25 @@ impl Spin {
     }
 
     /// Whether it is the turn of what need not be looked at each time.
+    #[inline]
     pub(crate) fn is_round(&self) -> bool {
         self.looks % 16 == 4 || self.is_single() || self.shares_cpu
     }
 
+    #[inline]
     fn is_single(&self) -> bool {
         self.is_once || self.budget.is_zero()
     }
 
     /// Whether another thread had the CPU when it was offered, and it has not slept since.
+    #[inline]
     pub(crate) fn shares_cpu(&self) -> bool {
         self.shares_cpu
+    }
+
+    /// Whether it has looked for so long that it offers the CPU at each look.
+    pub(crate) fn offers_cpu(&self) -> bool {
+        self.yields
     }
 
     /// Notes that the thread has slept: the kernel has found it a CPU.
@@ -147,6 +156,10 @@ impl Spin {
     }
 
     pub(crate) fn shares_cpu(&self) -> bool {
+        false
+    }
+
+    pub(crate) fn offers_cpu(&self) -> bool {
         false
     }
 }

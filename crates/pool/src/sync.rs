@@ -68,6 +68,18 @@ pub(crate) fn pause(_: u32) {
     thread::yield_now();
 }
 
+/// Offers the CPU to a thread that waits for it, which the caller may have woken there.
+///
+/// One system call where none does, some 0.6 microseconds; to wake a thread takes ten times that.
+#[cfg(not(any(loom, shuttle)))]
+pub(crate) fn offer_cpu() {
+    std::thread::yield_now();
+}
+
+/// In a model, each thread has a CPU.
+#[cfg(any(loom, shuttle))]
+pub(crate) fn offer_cpu() {}
+
 /// Leaves the CPU to others for a moment, a millisecond.
 #[cfg(not(any(loom, shuttle)))]
 pub(crate) fn nap() {

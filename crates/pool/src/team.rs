@@ -6,6 +6,7 @@ use firsttouch_topology::{NodeId, affinity};
 
 use crate::call::{Call, CallRef, Share};
 use crate::completion::Remaining;
+use crate::current::with_current;
 use crate::front::Tickets;
 use crate::helper::Helper;
 use crate::panic::catch;
@@ -211,7 +212,7 @@ pub(crate) struct Ask {
     pub(crate) tickets: Tickets,
 }
 
-/// Runs `own` on the caller and `share` on the helpers that come; returns how many took part, the caller included.
+/// Runs `own`, if there is any, on the caller and `share` on the helpers that come; returns how many took part, the caller included.
 ///
 /// Returns, or resumes the first panic, when nobody runs `share` any more.
 pub(crate) fn fork(
@@ -219,7 +220,7 @@ pub(crate) fn fork(
     asks: impl Iterator<Item = Ask> + Clone,
     wakes_late: bool,
     share: &impl Share,
-    own: impl FnOnce(),
+    own: Option<impl FnOnce()>,
 ) -> usize {
     let shared = worker.shared();
     let asks = asks.filter(|ask| ask.tickets.total() > 0);
@@ -242,12 +243,15 @@ pub(crate) fn fork(
         }
         first += tickets.total();
     }
+    if own.is_some() && !sleepers.is_empty() {
+        worker.note_cpu_of_guest();
+    }
     let must_wake = asks.clone().enumerate().filter(|&(place, _)| sleepers.contains(place));
     must_wake.for_each(|(_, Ask { node, tickets })| shared.summon(node, wanted(tickets)));
     // Nothing between the first invitation and the end of the wait can
     // unwind, as the helpers use this frame; but where `own` has forked, no
     // helper has it in the child.
-    let own = catch(own);
+    let own = own.map_or(Ok(()), catch);
     worker.process().assert_here();
     if let Err(payload) = own {
         call.keep_panic(payload);
@@ -272,6 +276,10 @@ struct Places(u64);
 impl Places {
     fn insert(&mut self, place: usize) {
         self.0 |= 1 << place.min(63);
+    }
+
+    fn is_empty(self) -> bool {
+        self.0 == 0
     }
 
     fn contains(self, place: usize) -> bool {
@@ -336,6 +344,7 @@ impl<'a> Member<'a> {
     /// time costs as much as what it wakes.
     pub fn wake(&self) {
         let Some(late) = self.late else { return };
+        with_current(self.shared, |worker| worker.into_iter().for_each(Worker::note_cpu_of_guest));
         for Ask { node, tickets } in late.team.asks(self.shared, self.helper) {
             self.shared.summon_late(node, tickets);
         }

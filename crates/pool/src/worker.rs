@@ -13,13 +13,14 @@ use std::time::Duration;
 use crate::activity::Activity;
 use crate::board::Looking;
 use crate::completion::{Completion, Registered};
+use crate::cpus::CpuNote;
 use crate::current::home;
 use crate::deque::Deque;
 use crate::front::Round;
 use crate::origin::JobId;
 use crate::process::Process;
 use crate::queue::{Queue, Taken};
-use crate::shared::Shared;
+use crate::shared::{NodeWork, Shared};
 use crate::spin::Spin;
 use crate::steal::{Rotation, Steal};
 use crate::sync::{Ordering, fence, park};
@@ -57,6 +58,8 @@ pub(crate) struct Worker<'p> {
     pub(crate) round: Cell<Round>,
     /// Whether its last looks for what it waits for gave its CPU to another thread, and found it then.
     shares_cpu: Cell<bool>,
+    /// The CPU that it needs: a helper's when it is awake, a guest's when it has woken others and does not wait.
+    pub(crate) cpu: CpuNote<'p>,
     /// The worker that this thread is further down its stack, for another pool.
     pub(crate) below: Cell<*const Worker<'static>>,
 }
@@ -97,7 +100,7 @@ impl<'p> Worker<'p> {
         node: usize,
         helper: Option<usize>,
     ) -> Self {
-        let activity: &Activity = &shared.nodes[node].work.activity;
+        let NodeWork { activity, busy_cpus, .. } = &**shared.nodes[node].work;
         Self {
             shared,
             pool: Arc::as_ptr(shared),
@@ -113,6 +116,7 @@ impl<'p> Worker<'p> {
             rotation: Cell::new(Rotation::new(helper.unwrap_or(0))),
             round: Cell::new(Round::MAX),
             shares_cpu: Cell::new(false),
+            cpu: CpuNote::of(busy_cpus),
             below: Cell::new(ptr::null()),
         }
     }
@@ -129,14 +133,23 @@ impl<'p> Worker<'p> {
     }
 
     /// Begins one wait's looks: one alone where the thread shares its CPU, and does not move. So it sleeps.
+    #[inline]
     pub(crate) fn begin_looks(&self, moves: impl FnOnce() -> bool) -> Spin {
         let sleeps = self.shares_cpu.take() && !moves();
         if sleeps { Spin::once(self.shared.spin) } else { Spin::new(self.shared.spin) }
     }
 
     /// Ends looks that have found something.
+    #[inline]
     pub(crate) fn end_looks(&self, looks: &Spin) {
         self.shares_cpu.set(looks.shares_cpu());
+    }
+
+    /// Notes the CPU of a caller from outside, which is about to wake helpers, and needs it.
+    pub(crate) fn note_cpu_of_guest(&self) {
+        if self.helper.is_none() {
+            let _ = self.cpu.note();
+        }
     }
 
     /// Whether this is a worker of that pool.
@@ -146,6 +159,7 @@ impl<'p> Worker<'p> {
     }
 
     /// Begins a frame of a scope, or one in which no scope may push, until the guard is dropped.
+    #[inline]
     pub(crate) fn enter(&self, scope: *const ()) -> Frame<'_> {
         let outer = self.frame.get();
         let joins = self.queue.joins();
@@ -345,21 +359,43 @@ impl<'p> Worker<'p> {
     ///
     /// A part in a call, which may be over in no time, is counted when it
     /// queues something; a job at once.
+    #[inline]
     pub(crate) fn begins_work(&self) {
         if !self.is_counted.replace(true) {
-            match self.helper {
-                Some(_) => self.activity.helper_begins(),
-                None => self.activity.guest_begins(),
+            self.count();
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn count(&self) {
+        match self.helper {
+            Some(_) => self.activity.helper_begins(),
+            None => {
+                self.activity.guest_begins();
+                let _ = self.cpu.note();
             }
         }
     }
 
     /// Ends what [`Worker::begins_work`] began, if it did.
+    ///
+    /// The end of a part in a call, which somebody waits for, comes through here: it stays short.
+    #[inline]
     pub(crate) fn ends_work(&self) {
         if self.is_counted.replace(false) {
-            match self.helper {
-                Some(_) => self.activity.helper_ends(),
-                None => self.activity.guest_ends(),
+            self.uncount();
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn uncount(&self) {
+        match self.helper {
+            Some(_) => self.activity.helper_ends(),
+            None => {
+                self.activity.guest_ends();
+                self.cpu.forget();
             }
         }
     }
@@ -402,6 +438,7 @@ impl Drop for Worker<'_> {
             return;
         }
         self.leaves_cpu();
+        self.cpu.forget();
         for (steal, deque) in self.queue.take_deques() {
             debug_assert!(deque.is_empty(), "every frame leaves the deque as it found it");
             self.shared.nodes[self.node].return_deque(steal, deque);
@@ -504,8 +541,16 @@ pub(crate) fn wait(worker: &Worker<'_>, done: &Completion, mut run_own: impl FnM
         if leaves.take() {
             worker.shared.left_cpu(worker.node);
         }
+        worker.cpu.forget();
         park();
+        if worker.helper.is_some() {
+            let _ = worker.cpu.note();
+        }
     };
+    if worker.helper.is_none() {
+        // Who is on its CPU may have it.
+        worker.cpu.forget();
+    }
     let mut looks = worker.begin_looks(|| false);
     wait_until(done, &mut looks, run_own, look, sleep);
     worker.end_looks(&looks);

@@ -34,10 +34,19 @@ pub(super) struct PlannedNode {
 pub(super) struct Assignment {
     pub(super) node: NodeId,
     pub(super) place: Place,
-    /// Where it is the first of its node, the node's helpers and how many threads it has CPUs for.
-    pub(super) first_of: Option<(usize, usize)>,
+    /// Where it is the first of its node.
+    pub(super) first_of: Option<NodeSize>,
     /// How many nodes the pool has.
     pub(super) nodes: usize,
+}
+
+/// What the pool has on a node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct NodeSize {
+    pub(super) helpers: usize,
+    /// How many threads it has CPUs for.
+    pub(super) capacity: usize,
+    pub(super) cpus: CpuSet,
 }
 
 impl Plan {
@@ -101,7 +110,7 @@ impl Plan {
             let of_node = places.take(helpers).enumerate().map(|(index, place)| Assignment {
                 node,
                 place,
-                first_of: (index == 0).then_some((helpers, capacity)),
+                first_of: (index == 0).then(|| NodeSize { helpers, capacity, cpus: cpus.clone() }),
                 nodes: used,
             });
             assignments.extend(of_node);
@@ -203,6 +212,10 @@ mod tests {
         let assignments = plan.assignments(&topology, Pin::None);
         let seen: Vec<_> = assignments.iter().map(|a| (a.node.os_index(), a.nodes)).collect();
         assert_eq!(seen, [(0, 2), (1, 2)]);
-        assert!(assignments.iter().all(|assignment| assignment.first_of == Some((1, 2))));
+        let first_of = |node: u32| {
+            let cpus = [2 * node, 2 * node + 1].into_iter().map(CpuId::new).collect();
+            Some(NodeSize { helpers: 1, capacity: 2, cpus })
+        };
+        assert!(assignments.iter().all(|one| one.first_of == first_of(one.node.os_index())));
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use firsttouch_topology::Topology;
 
-use super::plan::{Assignment, Plan};
+use super::plan::{Assignment, NodeSize, Plan};
 use crate::deque::{self, Deque};
 use crate::error::PoolError;
 use crate::handlers::Handlers;
@@ -121,8 +121,9 @@ fn live(
     // Made here, so that their memory is first touched on the helper's node.
     let deque = Deque::new();
     let work = OwnPages::new(HelperWork::new(nodes));
-    let node_work =
-        first_of.map(|(helpers, capacity)| OwnPages::new(NodeWork::new(helpers, capacity)));
+    let node_work = first_of.map(|NodeSize { helpers, capacity, cpus }| {
+        OwnPages::new(NodeWork::new(helpers, capacity, &cpus))
+    });
     let started = Started {
         helper: Helper { index, node, pinned },
         thread: sync::current(),

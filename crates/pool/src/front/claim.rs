@@ -51,6 +51,7 @@ impl Default for Claim {
 
 impl Claim {
     /// Claims the next round for a call; `None` where another call has the post, or tickets of one are left.
+    #[inline]
     pub(super) fn claim(&self, front: &Front, call: &CallRef) -> Option<Round> {
         // [open] Acquire: an open round's tickets are visible.
         let last = Claimed(self.word.load(Ordering::Acquire));
@@ -75,12 +76,14 @@ impl Claim {
     }
 
     /// Says that the round that the caller has claimed is open.
+    #[inline]
     pub(super) fn open(&self, round: Round) {
         // [open] Release: whoever sees that the round is open sees its tickets.
         self.word.store(Claimed::new(round, Claimed::OPEN).0, Ordering::Release);
     }
 
     /// Says that no ticket of a call is left, where it has the post: the next caller need not look.
+    #[inline]
     pub(crate) fn close(&self, call: &CallRef) {
         // [open] Acquire: the call read below is this round's or a later one's, never an earlier one's.
         let open = Claimed(self.word.load(Ordering::Acquire));

@@ -88,10 +88,12 @@ pub(crate) struct Tickets {
 }
 
 impl Tickets {
+    #[inline]
     pub(crate) fn total(self) -> usize {
         self.required.saturating_add(self.optional)
     }
 
+    #[inline]
     fn suit(self, looking: Looking) -> bool {
         match looking {
             Looking::ForAny => self.total() > 0,
@@ -117,6 +119,7 @@ impl Front {
     ///
     /// `first` is the order of arrival of whoever takes the first ticket. The
     /// caller keeps the call's frame until all tickets are given up.
+    #[inline]
     pub(crate) fn open(
         &self,
         claim: &Claim,
@@ -190,6 +193,7 @@ impl Front {
 
     /// Takes back what nobody has accepted and nobody must; returns how many tickets it was.
     #[must_use]
+    #[inline]
     pub(crate) fn withdraw(&self, call: &CallRef) -> usize {
         loop {
             // [open] Acquire: the call of this round, or a later one, is visible.
@@ -225,12 +229,14 @@ impl Front {
     }
 
     /// The tickets left to helpers that have not come.
+    #[inline]
     pub(crate) fn all_tickets(&self) -> Tickets {
         // Relaxed: as above.
         Word(self.word.load(Ordering::Relaxed)).tickets()
     }
 
     /// The round whose call requires helpers that have not come, and how many.
+    #[inline]
     pub(crate) fn required(&self) -> Option<(Round, usize)> {
         // Relaxed: as above.
         let word = Word(self.word.load(Ordering::Relaxed));

@@ -56,6 +56,7 @@ pub(super) fn search_ended(before: Word) -> Searching {
 
 impl Front {
     /// Counts the calling helper as one that looks for work.
+    #[inline]
     pub(crate) fn begin_search(&self) {
         // Relaxed: whoever needs the count has a fence before it looks.
         self.word.fetch_add(ONE_SEARCHING, Ordering::Relaxed);
@@ -64,12 +65,14 @@ impl Front {
     /// Ends the calling helper's search, because it found work or is about to sleep.
     ///
     /// What the caller looks at next is ordered after this, where nobody else searches.
+    #[inline]
     pub(crate) fn end_search(&self) -> Searching {
         // Relaxed: the fence orders it, and the order of the word's changes.
         search_ended(Word(self.word.fetch_sub(ONE_SEARCHING, Ordering::Relaxed)))
     }
 
     /// Ends the calling helper's search where more search than this; returns whether it has.
+    #[inline]
     pub(crate) fn leave_search_to(&self, others: usize) -> bool {
         // Relaxed: nothing is looked at after. Those who are left, one at least, see to what is there.
         let mut word = Word(self.word.load(Ordering::Relaxed));
@@ -103,6 +106,7 @@ impl Front {
     }
 
     /// How many helpers look for work; after [`look`] or [`Front::end_search`].
+    #[inline]
     pub(crate) fn searching(&self) -> usize {
         // Relaxed: the caller's fence orders it.
         Word(self.word.load(Ordering::Relaxed)).searching()

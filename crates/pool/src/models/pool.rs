@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use firsttouch_topology::NodeId;
+use firsttouch_topology::{CpuSet, NodeId};
 use loom::cell::UnsafeCell;
 use loom::sync::{Condvar, Mutex};
 use loom::thread::{self, JoinHandle};
@@ -61,7 +61,11 @@ impl Model {
             thread: Thread::default(),
             stealer: deque.stealer(),
             work: OwnPages::new(HelperWork::new(2)),
-            node_work: Some(OwnPages::new(NodeWork::new(nodes.len(), nodes.len() + 1))),
+            node_work: Some(OwnPages::new(NodeWork::new(
+                nodes.len(),
+                nodes.len() + 1,
+                &CpuSet::new(),
+            ))),
         };
         let started: Vec<_> = deques.iter().enumerate().map(start).collect();
         let handles: Vec<_> = started.iter().map(|started| started.thread.clone()).collect();

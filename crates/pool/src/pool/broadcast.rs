@@ -76,11 +76,11 @@ fn broadcast_into<R: Send>(
             Ask { node, tickets: Tickets { required, optional: 0 } }
         });
         let share = CachePadded::new(Broadcast { results, f, steal: worker.steal() });
-        fork(worker, asks, false, &*share, || {
-            if let Some(helper) = worker.helper {
-                share.run_as(shared, helper, true);
-            }
+        let own = worker.helper.map(|helper| {
+            let share = &share;
+            move || share.run_as(shared, helper, true)
         });
+        fork(worker, asks, false, &*share, own);
     });
 }
 

@@ -47,10 +47,10 @@ impl Pool {
                 (share.f)(&Member::new(&self.shared, 0, worker.helper, true).waking(late));
             };
             match team.asks_one(&self.shared, worker.helper) {
-                Some(ask) => fork(worker, ask.into_iter(), team.wakes_late(), &*share, own),
+                Some(ask) => fork(worker, ask.into_iter(), team.wakes_late(), &*share, Some(own)),
                 None => {
                     let asks = team.asks(&self.shared, worker.helper);
-                    fork(worker, asks, team.wakes_late(), &*share, own)
+                    fork(worker, asks, team.wakes_late(), &*share, Some(own))
                 }
             }
         })

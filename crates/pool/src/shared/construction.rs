@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use firsttouch_topology::{NodeId, Topology};
+use firsttouch_topology::{CpuSet, NodeId, Topology};
 
 use super::Shared;
 use super::node::PoolNode;
@@ -81,7 +81,7 @@ impl Shared {
         handlers: Handlers,
     ) -> Self {
         let nodes = nodes.map(|(id, capacity)| {
-            let work = OwnPages::new(NodeWork::new(0, capacity));
+            let work = OwnPages::new(NodeWork::new(0, capacity, &CpuSet::new()));
             NodeParts { id, stealers: Vec::new(), work }
         });
         Self::of_nodes(topology, nodes.collect(), spin, steal, handlers)

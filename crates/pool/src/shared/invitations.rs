@@ -5,7 +5,7 @@ use super::work::{Callers, NodeWork};
 use crate::board::{HelperSet, Invitation, Looking};
 use crate::call::CallRef;
 use crate::front::{Opened, Part, Searching, Tickets, look};
-use crate::sync::{Ordering, Thread};
+use crate::sync::{Ordering, Thread, offer_cpu};
 use crate::worker::Worker;
 
 impl Shared {
@@ -13,6 +13,7 @@ impl Shared {
     ///
     /// Returns whether [`Shared::summon`] must wake some: whether fewer than `wanted` look for work.
     #[must_use]
+    #[inline]
     pub(crate) fn invite(
         &self,
         worker: &Worker<'_>,
@@ -41,17 +42,20 @@ impl Shared {
     }
 
     /// Accepts an invitation to one of the node's helpers.
+    #[inline]
     pub(crate) fn accept(&self, worker: &Worker<'_>, looking: Looking) -> Option<Part> {
         self.accept_as(worker, looking, false).map(|(part, _)| part)
     }
 
     /// Accepts an invitation to a helper that searches, and ends its search.
+    #[inline]
     pub(crate) fn accept_in_search(&self, worker: &Worker<'_>) -> Option<(Part, Searching)> {
         let (part, searching) = self.accept_as(worker, Looking::ForAny, true)?;
         let front = &self.nodes[worker.node].work.front;
         Some((part, searching.unwrap_or_else(|| front.end_search())))
     }
 
+    #[inline]
     fn accept_as(
         &self,
         worker: &Worker<'_>,
@@ -78,6 +82,7 @@ impl Shared {
     }
 
     /// Leaves the node's post to the next call, where this one has it. No ticket of it is left.
+    #[inline]
     pub(crate) fn close(&self, node: usize, call: &CallRef) {
         self.nodes[node].work.callers.claim.close(call);
     }
@@ -156,6 +161,7 @@ impl Shared {
         if work.front.wake(wanted) < wanted && work.tickets().required > 0 {
             self.unpark_waiting(node);
         }
+        offer_cpu();
     }
 
     /// Has the node's helpers that wait for something look whether a call requires them.

@@ -5,7 +5,7 @@ use super::work::{Callers, NodeWork};
 use crate::front::{Searching, look};
 use crate::node_queues::Left;
 use crate::steal::{Neighbour, Steal};
-use crate::sync::Ordering;
+use crate::sync::{Ordering, offer_cpu};
 use crate::task::JobRef;
 use crate::worker::Worker;
 
@@ -65,6 +65,7 @@ impl Shared {
                 return;
             }
             if front.wake(1) > 0 {
+                offer_cpu();
                 return;
             }
         }

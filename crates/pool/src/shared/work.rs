@@ -3,11 +3,13 @@
 use std::sync::atomic::AtomicU16;
 
 use crossbeam_utils::CachePadded;
+use firsttouch_topology::CpuSet;
 
 use crate::absent::Absent;
 use crate::activity::Activity;
 use crate::board::Board;
 use crate::counters::Tally;
+use crate::cpus::BusyCpus;
 use crate::front::{Claim, Front, Tickets};
 use crate::node_counter;
 use crate::node_queues::NodeQueues;
@@ -24,6 +26,7 @@ pub(crate) struct NodeWork {
     pub(crate) absent: CachePadded<Absent>,
     /// The last-level cache that each helper was at when it last began to search: a hint.
     pub(super) caches: Box<[AtomicU16]>,
+    pub(crate) busy_cpus: BusyCpus,
     pub(crate) counters: node_counter::Counters,
 }
 
@@ -51,8 +54,8 @@ pub(crate) struct HelperWork {
 }
 
 impl NodeWork {
-    /// Makes it for a node of so many helpers, and CPUs for so many threads.
-    pub(crate) fn new(helpers: usize, capacity: usize) -> Self {
+    /// Makes it for a node of so many helpers, and CPUs for so many threads; these are what the pool may use.
+    pub(crate) fn new(helpers: usize, capacity: usize, cpus: &CpuSet) -> Self {
         Self {
             activity: Activity::new(helpers, capacity).into(),
             front: CachePadded::default(),
@@ -61,6 +64,7 @@ impl NodeWork {
             queues: NodeQueues::default(),
             absent: CachePadded::default(),
             caches: (0..helpers).map(|_| AtomicU16::new(0)).collect(),
+            busy_cpus: BusyCpus::of(cpus),
             counters: node_counter::Counters::default(),
         }
     }

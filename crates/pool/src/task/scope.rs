@@ -236,7 +236,7 @@ impl<'scope> Scope<'scope> {
     fn have_run_there(&self, worker: &Worker<'_>, spot: Spot) {
         let tickets = Tickets { required: 1, optional: 0 };
         let asks = std::iter::once(Ask { node: spot.node, tickets });
-        fork(worker, asks, false, &Deputy { scope: self, spot }, || ());
+        fork(worker, asks, false, &Deputy { scope: self, spot }, None::<fn()>);
     }
 
     /// Begins a frame of this scope in which tasks are queued under this, apart from any frame below.
