@@ -7,6 +7,8 @@ use std::sync::Arc;
 
 use firsttouch_topology::affinity;
 
+use crate::caller::Caller;
+use crate::cpus::CpuNote;
 use crate::shared::Shared;
 use crate::steal::Steal;
 use crate::sync::thread_local;
@@ -116,6 +118,21 @@ pub(crate) fn enter<R>(shared: &Arc<Shared>, f: impl FnOnce(&Worker<'_>) -> R) -
             f(worker)
         }
         None => enter_as_guest(shared, f),
+    }
+}
+
+/// Calls `f` with the calling thread as one that makes calls of this pool.
+#[inline]
+pub(crate) fn calling<R>(shared: &Arc<Shared>, f: impl FnOnce(&Caller<'_>) -> R) -> R {
+    shared.process.assert_here();
+    // SAFETY: [frame] `f` is for any lifetime, so it cannot keep the worker.
+    match unsafe { innermost_where(|worker| worker.belongs_to(shared)) } {
+        Some(worker) => f(&Caller::worker(worker)),
+        None => {
+            let node = nearest_node(shared);
+            let cpu = CpuNote::of(&shared.nodes[node].work.busy_cpus);
+            f(&Caller::outside(shared, &cpu))
+        }
     }
 }
 

@@ -28,6 +28,7 @@ mod activity;
 mod board;
 mod builder;
 mod call;
+mod caller;
 mod completion;
 mod counters;
 mod cpus;

@@ -5,6 +5,7 @@ use std::fmt;
 use firsttouch_topology::{NodeId, affinity};
 
 use crate::call::{Call, CallRef, Share};
+use crate::caller::Caller;
 use crate::completion::Remaining;
 use crate::current::with_current;
 use crate::front::Tickets;
@@ -12,7 +13,7 @@ use crate::helper::Helper;
 use crate::panic::catch;
 use crate::pin::KeptCaller;
 use crate::shared::Shared;
-use crate::worker::{Worker, wait};
+use crate::worker::Worker;
 
 /// Which helpers take part in a fork-join call.
 ///
@@ -156,12 +157,12 @@ impl Team {
     }
 
     /// Keeps a caller from outside to its node, as the team says.
-    pub(crate) fn keep_caller_of(&self, worker: &Worker<'_>) -> Option<KeptCaller> {
-        let topology = &worker.shared().topology;
+    pub(crate) fn keep(&self, caller: &Caller<'_>) -> Option<KeptCaller> {
+        let topology = &caller.shared().topology;
         let here = || topology.node_of_cpu(affinity::current_cpu());
         let several_nodes = topology.nodes().len() > 1;
         let node = match self.keep {
-            _ if worker.helper.is_some() => None,
+            _ if caller.helper().is_some() => None,
             Keep::No => None,
             Keep::WhereSeveral if !several_nodes => None,
             Keep::WhereSeveral | Keep::OnItsNode => here(),
@@ -216,19 +217,19 @@ pub(crate) struct Ask {
 ///
 /// Returns, or resumes the first panic, when nobody runs `share` any more.
 pub(crate) fn fork(
-    worker: &Worker<'_>,
+    caller: &Caller<'_>,
     asks: impl Iterator<Item = Ask> + Clone,
     wakes_late: bool,
     share: &impl Share,
     own: Option<impl FnOnce()>,
 ) -> usize {
-    let shared = worker.shared();
+    let shared = caller.shared();
     let asks = asks.filter(|ask| ask.tickets.total() > 0);
     let invited: usize = asks.clone().map(|ask| ask.tickets.total()).sum();
     let mut call = Call::new(invited);
     let reference = CallRef::new(&call, share);
     // A scope further down this stack must not push on the deque meanwhile.
-    let _frame = worker.enter(crate::worker::NO_SCOPE);
+    let _frame = caller.enter();
     let invites = |ask: &Ask| !wakes_late && ask.tickets.optional > 0;
     asks.clone().filter(invites).for_each(|ask| shared.begin_inviting(ask.node));
     // All nodes are asked before any helper is woken, which takes long.
@@ -238,13 +239,20 @@ pub(crate) fn fork(
     };
     let (mut first, mut sleepers) = (1, Places::default());
     for (place, Ask { node, tickets }) in asks.clone().enumerate() {
-        if shared.invite(worker, node, reference, first, tickets, wanted(tickets).total()) {
+        if shared.invite(
+            caller.as_worker(),
+            node,
+            reference,
+            first,
+            tickets,
+            wanted(tickets).total(),
+        ) {
             sleepers.insert(place);
         }
         first += tickets.total();
     }
     if own.is_some() && !sleepers.is_empty() {
-        worker.note_cpu_of_guest();
+        caller.note_cpu();
     }
     let must_wake = asks.clone().enumerate().filter(|&(place, _)| sleepers.contains(place));
     must_wake.for_each(|(_, Ask { node, tickets })| shared.summon(node, wanted(tickets)));
@@ -252,7 +260,8 @@ pub(crate) fn fork(
     // unwind, as the helpers use this frame; but where `own` has forked, no
     // helper has it in the child.
     let own = own.map_or(Ok(()), catch);
-    worker.process().assert_here();
+    shared.process.assert_here();
+    caller.end_note();
     if let Err(payload) = own {
         call.keep_panic(payload);
     }
@@ -260,7 +269,7 @@ pub(crate) fn fork(
     let withdrawn: usize = withdrawable.map(|ask| shared.withdraw(ask.node, &reference)).sum();
     asks.clone().filter(invites).for_each(|ask| shared.end_inviting(ask.node));
     if withdrawn < invited && call.give_up(withdrawn) == Remaining::Others {
-        wait(worker, call.done(), || false);
+        caller.wait(call.done());
     }
     for Ask { node, .. } in asks {
         shared.close(node, &reference);
@@ -298,9 +307,11 @@ impl<'a> Late<'a> {
     /// Looks at a team before its call is made; `None` where the call does not wake late.
     ///
     /// After, what this looks at would have to come back from who watches for the call.
-    pub(crate) fn of(team: &'a Team, shared: &Shared, caller: Option<usize>) -> Option<Self> {
+    pub(crate) fn of(team: &'a Team, caller: &Caller<'_>) -> Option<Self> {
+        let shared = caller.shared();
         let lacks = |Ask { node, tickets }: Ask| shared.searching(node) < tickets.total();
-        team.wakes_late.then(|| Self { team, lacks_helpers: team.asks(shared, caller).any(lacks) })
+        let lacks_helpers = || team.asks(shared, caller.helper()).any(lacks);
+        team.wakes_late.then(|| Self { team, lacks_helpers: lacks_helpers() })
     }
 }
 

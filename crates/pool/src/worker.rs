@@ -559,7 +559,12 @@ pub(crate) fn wait(worker: &Worker<'_>, done: &Completion, mut run_own: impl FnM
     }
 }
 
-/// Waits as [`wait`] does, on a thread that is no worker of the pool, and without spinning.
+/// Waits as [`wait`] does, on a thread that is no worker of the pool.
+pub(crate) fn wait_outside(shared: &Shared, done: &Completion) {
+    wait_until(done, &mut Spin::new(shared.spin), || false, || (), park);
+}
+
+/// As [`wait_outside`], without spinning; `run_own` as for [`wait`].
 pub(crate) fn wait_idly(done: &Completion, run_own: impl FnMut() -> bool) {
     wait_until(done, &mut Spin::new(Duration::ZERO), run_own, || (), park);
 }

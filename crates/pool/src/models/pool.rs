@@ -12,7 +12,7 @@ use loom::sync::{Condvar, Mutex};
 use loom::thread::{self, JoinHandle};
 
 use super::{Each, TOPOLOGY, check_within};
-use crate::current::enter;
+use crate::current::{calling, enter};
 use crate::deque::Deque;
 use crate::front::Tickets;
 use crate::handlers::Handlers;
@@ -105,7 +105,7 @@ impl Model {
     pub(super) fn call(&self, required: usize, optional: usize) -> usize {
         let came = [(); 4].map(|()| UnsafeCell::new(false));
         let came = Shareable(&came);
-        enter(&self.shared, |worker| {
+        calling(&self.shared, |caller| {
             let work = |arrival: crate::call::Arrival| {
                 let came = came.get();
                 let place = arrival.helper.map_or(0, |helper| 1 + helper);
@@ -117,7 +117,7 @@ impl Model {
             };
             let asks = std::iter::once(Ask { node: 0, tickets: Tickets { required, optional } });
             let own = crate::call::Arrival { order: 0, helper: None };
-            let members = fork(worker, asks, false, &Each(work), || work(own));
+            let members = fork(caller, asks, false, &Each(work), Some(|| work(own)));
             // SAFETY: loom checks that every member's writes are visible and over.
             let came = came.get().iter().filter(|came| came.with(|came| unsafe { *came }));
             assert_eq!(came.count(), members);
@@ -128,24 +128,30 @@ impl Model {
     /// Runs a call that invites a helper, and goes on until one has come.
     pub(super) fn call_until_one_comes(&self) {
         let came = Event::new();
-        enter(&self.shared, |worker| {
+        calling(&self.shared, |caller| {
             let asks = Some(Ask { node: 0, tickets: Tickets { required: 0, optional: 1 } });
             let work = Each(|_| came.happens());
-            assert_eq!(fork(worker, asks.into_iter(), false, &work, || came.wait()), 2);
+            assert_eq!(fork(caller, asks.into_iter(), false, &work, Some(|| came.wait())), 2);
         });
     }
 
     /// Runs a call that requires helpers, on the board, as another that wakes nobody has the post.
     pub(super) fn call_on_board(&self, required: usize) {
-        enter(&self.shared, |worker| {
+        calling(&self.shared, |caller| {
             let ask = |required, optional| {
                 std::iter::once(Ask { node: 0, tickets: Tickets { required, optional } })
             };
             // More than there are helpers, so that the post stays taken.
-            let members = fork(worker, ask(0, 8), true, &Each(|_| ()), || {
-                let members = fork(worker, ask(required, 0), false, &Each(|_| ()), || ());
-                assert_eq!(members, 1 + required);
-            });
+            let members = fork(
+                caller,
+                ask(0, 8),
+                true,
+                &Each(|_| ()),
+                Some(|| {
+                    let members = fork(caller, ask(required, 0), false, &Each(|_| ()), Some(|| ()));
+                    assert_eq!(members, 1 + required);
+                }),
+            );
             assert!(members <= 1 + self.shared.helpers.len());
         });
     }
@@ -403,11 +409,11 @@ fn a_helper_that_waits_serves_a_call_that_requires_it() {
         let (task_started, half_stolen) = (Event::new(), Event::new());
         let all = || {
             half_stolen.happens();
-            enter(shared, |worker| {
-                let required = shared.others_on_node(0, worker.helper);
+            calling(shared, |caller| {
+                let required = shared.others_on_node(0, caller.helper());
                 let asks =
                     std::iter::once(Ask { node: 0, tickets: Tickets { required, optional: 0 } });
-                assert_eq!(fork(worker, asks, false, &Each(|_| ()), || ()), 1 + required);
+                assert_eq!(fork(caller, asks, false, &Each(|_| ()), Some(|| ())), 1 + required);
             });
         };
         enter(shared, |worker| {
@@ -434,13 +440,13 @@ fn a_helper_woken_for_a_job_that_takes_an_invitation_instead_wakes_another() {
             let ran = ran.clone();
             task::spawn(&model.shared, None, move || ran.happens());
         };
-        enter(&model.shared, |worker| {
+        calling(&model.shared, |caller| {
             // The first node's helper waits in the call for the job, so only
             // the other node's helper can run it.
             let work = Each(|_| ran.wait());
             let asks =
                 std::iter::once(Ask { node: 0, tickets: Tickets { required: 1, optional: 0 } });
-            fork(worker, asks, false, &work, job);
+            fork(caller, asks, false, &work, Some(job));
         });
         model.shut_down();
     });

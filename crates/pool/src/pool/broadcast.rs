@@ -7,7 +7,7 @@ use crossbeam_utils::CachePadded;
 
 use super::Pool;
 use crate::call::{Arrival, Share};
-use crate::current::{enter, under};
+use crate::current::{calling, enter, under};
 use crate::front::Tickets;
 use crate::panic::{catch, discard};
 use crate::shared::Shared;
@@ -70,17 +70,17 @@ fn broadcast_into<R: Send>(
     results: &Results<R>,
     f: impl Fn(&Member<'_>) -> R + Sync,
 ) {
-    enter(shared, |worker| {
+    calling(shared, |caller| {
         let asks = (0..shared.nodes.len()).map(|node| {
-            let required = shared.others_on_node(node, worker.helper);
+            let required = shared.others_on_node(node, caller.helper());
             Ask { node, tickets: Tickets { required, optional: 0 } }
         });
-        let share = CachePadded::new(Broadcast { results, f, steal: worker.steal() });
-        let own = worker.helper.map(|helper| {
+        let share = CachePadded::new(Broadcast { results, f, steal: caller.steal() });
+        let own = caller.helper().map(|helper| {
             let share = &share;
             move || share.run_as(shared, helper, true)
         });
-        fork(worker, asks, false, &*share, own);
+        fork(caller, asks, false, &*share, own);
     });
 }
 

@@ -4,7 +4,7 @@ use crossbeam_utils::CachePadded;
 
 use super::Pool;
 use crate::call::{Arrival, Share};
-use crate::current::{enter, under};
+use crate::current::{calling, under};
 use crate::shared::Shared;
 use crate::steal::Steal;
 use crate::team::{Late, Member, Team, fork};
@@ -38,19 +38,21 @@ impl Pool {
     /// # Ok::<(), firsttouch_pool::PoolError>(())
     /// ```
     pub fn run(&self, team: &Team, f: impl Fn(&Member<'_>) + Sync) -> usize {
-        enter(&self.shared, |worker| {
-            let _kept = team.keep_caller_of(worker);
+        calling(&self.shared, |caller| {
+            let _kept = team.keep(caller);
             // In lines of its own, as the caller's stack is written to while helpers read this.
-            let share = CachePadded::new(MemberShare { f, steal: worker.steal() });
-            let late = Late::of(team, &self.shared, worker.helper);
+            let share = CachePadded::new(MemberShare { f, steal: caller.steal() });
+            let late = Late::of(team, caller);
+            let helper = caller.helper();
             let own = || {
-                (share.f)(&Member::new(&self.shared, 0, worker.helper, true).waking(late));
+                let f = || (share.f)(&Member::new(&self.shared, 0, helper, true).waking(late));
+                caller.run(f);
             };
-            match team.asks_one(&self.shared, worker.helper) {
-                Some(ask) => fork(worker, ask.into_iter(), team.wakes_late(), &*share, Some(own)),
+            match team.asks_one(&self.shared, helper) {
+                Some(ask) => fork(caller, ask.into_iter(), team.wakes_late(), &*share, Some(own)),
                 None => {
-                    let asks = team.asks(&self.shared, worker.helper);
-                    fork(worker, asks, team.wakes_late(), &*share, Some(own))
+                    let asks = team.asks(&self.shared, helper);
+                    fork(caller, asks, team.wakes_late(), &*share, Some(own))
                 }
             }
         })

@@ -16,18 +16,18 @@ impl Shared {
     #[inline]
     pub(crate) fn invite(
         &self,
-        worker: &Worker<'_>,
+        worker: Option<&Worker<'_>>,
         node: usize,
         call: CallRef,
         first: usize,
         tickets: Tickets,
         wanted: usize,
     ) -> bool {
-        let caller = self.place_in_node(node, worker.helper);
+        let caller = worker.and_then(|worker| self.place_in_node(node, worker.helper));
         let NodeWork { front, callers, board, .. } = &**self.nodes[node].work;
         if let Some(Opened { round, searching }) = front.open(&callers.claim, call, first, tickets)
         {
-            if caller.is_some() {
+            if let Some(worker) = worker.filter(|_| caller.is_some()) {
                 // The caller is no helper of its own call.
                 worker.round.set(round);
             }

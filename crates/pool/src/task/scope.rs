@@ -11,6 +11,7 @@ use firsttouch_topology::NodeId;
 use super::JobRef;
 use super::elsewhere::{Elsewhere, Spot};
 use crate::call::{Arrival, Share};
+use crate::caller::Caller;
 use crate::completion::{Countdown, Remaining};
 use crate::current::{place_here, with_current};
 use crate::error::NoSuchNode;
@@ -236,7 +237,7 @@ impl<'scope> Scope<'scope> {
     fn have_run_there(&self, worker: &Worker<'_>, spot: Spot) {
         let tickets = Tickets { required: 1, optional: 0 };
         let asks = std::iter::once(Ask { node: spot.node, tickets });
-        fork(worker, asks, false, &Deputy { scope: self, spot }, None::<fn()>);
+        fork(&Caller::worker(worker), asks, false, &Deputy { scope: self, spot }, None::<fn()>);
     }
 
     /// Begins a frame of this scope in which tasks are queued under this, apart from any frame below.
