@@ -113,24 +113,21 @@ impl Kept {
     ///
     /// Where it does not, it is better asleep: see [`CpuSharing`].
     pub(crate) fn moves_from_shared_cpu(&mut self, cpu: &CpuNote<'_>) -> bool {
-        self.may_move() && self.sharing.is_time_to_move(Instant::now()) && self.moves_away(cpu)
+        self.sharing.is_time_to_move(Instant::now()) && self.moves_away(cpu)
     }
 
     /// Notes which CPU the calling helper is on, each time that it wakes up; where another of the pool's threads needs that, it moves.
     pub(crate) fn note_cpu(&mut self, cpu: &CpuNote<'_>) {
-        if cpu.note() == Noted::Shared && self.may_move() && self.sharing.may_move(Instant::now()) {
+        if cpu.note() == Noted::Shared && self.sharing.may_move(Instant::now()) {
             self.moves_away(cpu);
         }
     }
 
-    /// Whether it is the kernel that chooses its CPU, of several.
-    fn may_move(&self) -> bool {
-        matches!(self.place, Place::Node(..))
-    }
-
+    /// Moves the helper where the kernel chooses its CPU, of the node's.
     fn moves_away(&mut self, cpu: &CpuNote<'_>) -> bool {
-        match cpu.move_away() {
-            Moved::To(cpu) => self.events.push(Event::LeftSharedCpu { to: cpu }),
+        let Place::Node(_, allowed) = &self.place else { return false };
+        match cpu.move_away(allowed) {
+            Moved::To(cpu) => self.notes(Event::LeftSharedCpu { to: cpu }),
             Moved::Not => return false,
             // It is pinned again when it next looks.
             Moved::Narrowed => self.away = true,
@@ -151,9 +148,17 @@ impl Kept {
         };
         // Once for each time that it goes or comes back.
         if back.is_ok() || !self.away {
-            self.events.push(Event::WasAway { cpu, back: back.is_ok() });
+            self.notes(Event::WasAway { cpu, back: back.is_ok() });
         }
         self.away = back.is_err();
+    }
+
+    /// Keeps an event to be traced: of many, the first few, for a helper may not sleep for long.
+    fn notes(&mut self, event: Event) {
+        const KEPT: usize = 16;
+        if self.events.len() < KEPT {
+            self.events.push(event);
+        }
     }
 
     /// Traces what has happened since the last time.
@@ -252,5 +257,52 @@ impl Drop for KeptCaller {
             // A subscriber is user code, and this may be a drop while a panic unwinds.
             discard(catch(|| tracing::warn!(error, "the caller's affinity could not be restored")));
         }
+    }
+}
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests {
+    use super::*;
+    use crate::cpus::BusyCpus;
+
+    #[test]
+    fn a_helper_that_wakes_up_on_a_cpu_that_another_needs_moves() {
+        let thread = std::thread::spawn(|| {
+            let all = affinity::current().expect("this thread's affinity");
+            let busy = BusyCpus::of(&all);
+            let node = NodeId::new(0);
+            // No more moves than it may make at once.
+            for free in all.iter().take(4) {
+                let mut kept = Kept::to(Place::Node(node, all.clone()), Pinned::Node(node));
+                let others = || all.iter().filter(|&cpu| cpu != free);
+                others().for_each(|cpu| assert!(!busy.enter(cpu)));
+                let note = CpuNote::of(&busy);
+                kept.note_cpu(&note);
+                assert!(!busy.is_free(free), "it is not on {free}");
+                note.forget();
+                others().for_each(|cpu| busy.leave(cpu));
+            }
+        });
+        thread.join().expect("the thread ends well");
+    }
+
+    #[test]
+    fn a_helper_that_is_kept_to_one_cpu_or_to_none_does_not_move() {
+        let thread = std::thread::spawn(|| {
+            let before = affinity::current().expect("this thread's affinity");
+            let here = CpuSet::from_iter([affinity::current_cpu()]);
+            affinity::set_current(&here).expect("one of its CPUs");
+            let busy = BusyCpus::of(&before);
+            for place in [Place::Anywhere, Place::Cpu(affinity::current_cpu())] {
+                let mut kept = Kept::to(place, Pinned::None);
+                let note = CpuNote::of(&busy);
+                busy.enter(affinity::current_cpu());
+                kept.note_cpu(&note);
+                assert!(!kept.moves_away(&note));
+                assert_eq!(affinity::current().ok().as_ref(), Some(&here));
+                note.forget();
+            }
+        });
+        thread.join().expect("the thread ends well");
     }
 }

@@ -13,6 +13,7 @@ use crate::helper::Helper;
 use crate::panic::catch;
 use crate::pin::KeptCaller;
 use crate::shared::Shared;
+use crate::sync::offer_cpu;
 use crate::worker::Worker;
 
 /// Which helpers take part in a fork-join call.
@@ -255,7 +256,11 @@ pub(crate) fn fork(
         caller.note_cpu();
     }
     let must_wake = asks.clone().enumerate().filter(|&(place, _)| sleepers.contains(place));
-    must_wake.for_each(|(_, Ask { node, tickets })| shared.summon(node, wanted(tickets)));
+    let woke = must_wake.map(|(_, Ask { node, tickets })| shared.summon(node, wanted(tickets)));
+    // After the last, as others may have the CPU for long.
+    if woke.filter(|&woke| woke).count() > 0 {
+        offer_cpu();
+    }
     // Nothing between the first invitation and the end of the wait can
     // unwind, as the helpers use this frame; but where `own` has forked, no
     // helper has it in the child.
@@ -356,8 +361,9 @@ impl<'a> Member<'a> {
     pub fn wake(&self) {
         let Some(late) = self.late else { return };
         with_current(self.shared, |worker| worker.into_iter().for_each(Worker::note_cpu_of_guest));
-        for Ask { node, tickets } in late.team.asks(self.shared, self.helper) {
-            self.shared.summon_late(node, tickets);
+        let asks = late.team.asks(self.shared, self.helper);
+        if asks.filter(|ask| self.shared.summon_late(ask.node, ask.tickets)).count() > 0 {
+            offer_cpu();
         }
     }
 

@@ -23,7 +23,7 @@ use crate::queue::{Queue, Taken};
 use crate::shared::{NodeWork, Shared};
 use crate::spin::Spin;
 use crate::steal::{Rotation, Steal};
-use crate::sync::{Ordering, fence, park};
+use crate::sync::{Ordering, fence, offer_cpu, park};
 use crate::task::JobRef;
 
 /// The frame in which no scope may push its tasks on the deque.
@@ -308,10 +308,13 @@ impl<'p> Worker<'p> {
 
     /// Wakes whoever may take what was just shown.
     fn wake_for_shown(&self) {
-        self.shared.wake_for_shown(self.node, self.steal());
+        let woke = self.shared.wake_for_shown(self.node, self.steal());
         // SAFETY: by the invariant of `taken`; the fence of the wake-up comes before the poke's look.
         if let Some(done) = unsafe { self.taken.get().as_ref() } {
             done.poke();
+        }
+        if woke {
+            offer_cpu();
         }
     }
 
@@ -349,7 +352,7 @@ impl<'p> Worker<'p> {
     pub(crate) fn rests(&self, sleep: impl FnOnce()) {
         let counted = self.is_counted.get();
         self.leaves_cpu();
-        sleep();
+        self.cpu.while_forgotten(sleep);
         if counted {
             self.begins_work();
         }
@@ -541,21 +544,17 @@ pub(crate) fn wait(worker: &Worker<'_>, done: &Completion, mut run_own: impl FnM
         if leaves.take() {
             worker.shared.left_cpu(worker.node);
         }
-        worker.cpu.forget();
         park();
-        if worker.helper.is_some() {
-            let _ = worker.cpu.note();
-        }
     };
-    if worker.helper.is_none() {
-        // Who is on its CPU may have it.
-        worker.cpu.forget();
-    }
+    // A helper that was put on the CPU of a guest that waits may have it.
+    let noted = worker.helper.is_none() && worker.cpu.forget();
     let mut looks = worker.begin_looks(|| false);
     wait_until(done, &mut looks, run_own, look, sleep);
     worker.end_looks(&looks);
     if counted {
         worker.begins_work();
+    } else if noted {
+        let _ = worker.cpu.note();
     }
 }
 
@@ -579,6 +578,10 @@ fn wait_until(
     // SAFETY: [frame] it does not leave this function.
     let home = unsafe { home() };
     let mut serve = || run_own() || home.is_some_and(Worker::serve_required);
+    let sleep = || match home {
+        Some(home) => home.cpu.while_forgotten(&sleep),
+        None => sleep(),
+    };
     while !done.is_complete() {
         if serve() {
             looks.begin_again();

@@ -1,19 +1,20 @@
 //! Which of a node's CPUs the pool's threads need.
 //!
 //! A hint and no protocol, as [`Activity`](crate::activity::Activity) is: the kernel
-//! may move a thread after it has noted its CPU. A wrong note costs a helper a
-//! needless move, or one that it does not make. So models take it as it is, and try no orders of its steps.
+//! may move a thread after it has noted its CPU, and then a helper may leave a CPU that it has alone, for one
+//! that it shares. So models take it as it is, and try no orders of its steps.
 
 use std::sync::atomic::{AtomicU16, Ordering};
 
+use crossbeam_utils::CachePadded;
 use firsttouch_topology::{CpuId, CpuSet};
 
 /// How many of the pool's threads need each CPU of a node.
 #[derive(Debug)]
 pub(crate) struct BusyCpus {
     first: u32,
-    /// By the CPU's number, from the first.
-    threads: Box<[AtomicU16]>,
+    /// By the CPU's number, from the first; each in lines that only threads on that CPU write.
+    threads: Box<[CachePadded<AtomicU16>]>,
 }
 
 impl BusyCpus {
@@ -22,12 +23,12 @@ impl BusyCpus {
         let numbers = || cpus.iter().map(CpuId::os_index);
         let first = numbers().min().unwrap_or(0);
         let end = numbers().max().map_or(first, |last| last + 1);
-        Self { first, threads: (first..end).map(|_| AtomicU16::new(0)).collect() }
+        Self { first, threads: (first..end).map(|_| CachePadded::default()).collect() }
     }
 
     fn on(&self, cpu: CpuId) -> Option<&AtomicU16> {
         let place = cpu.os_index().checked_sub(self.first)?;
-        self.threads.get(place as usize)
+        self.threads.get(place as usize).map(|threads| &**threads)
     }
 
     /// Counts a thread on a CPU; returns whether another is on it.
@@ -43,12 +44,9 @@ impl BusyCpus {
         }
     }
 
-    /// Counts a thread on a CPU where no other is; returns whether it does.
-    pub(crate) fn enter_free(&self, cpu: CpuId) -> bool {
-        let enter = |threads: &AtomicU16| {
-            threads.compare_exchange(0, 1, Ordering::Relaxed, Ordering::Relaxed).is_ok()
-        };
-        self.on(cpu).is_none_or(enter)
+    /// Whether no thread is counted on the CPU.
+    pub(crate) fn is_free(&self, cpu: CpuId) -> bool {
+        self.on(cpu).is_none_or(|threads| threads.load(Ordering::Relaxed) == 0)
     }
 }
 
@@ -66,18 +64,18 @@ mod tests {
         let [four, six] = [4, 6].map(CpuId::new);
         assert!(!busy.enter(four), "the first is alone");
         assert!(busy.enter(four));
-        assert!(busy.enter_free(six) && !busy.enter_free(six));
+        assert!(busy.is_free(six));
         busy.leave(four);
-        assert!(!busy.enter_free(four));
+        assert!(!busy.is_free(four));
         busy.leave(four);
-        assert!(busy.enter_free(four));
+        assert!(busy.is_free(four));
     }
 
     #[test]
     fn threads_on_other_nodes_are_not_counted() {
         for busy in [BusyCpus::of(&cpus(&[4, 6])), BusyCpus::of(&CpuSet::new())] {
             for cpu in [0, 3, 7, u32::MAX].map(CpuId::new) {
-                assert!(!busy.enter(cpu) && !busy.enter(cpu) && busy.enter_free(cpu));
+                assert!(!busy.enter(cpu) && !busy.enter(cpu) && busy.is_free(cpu));
                 busy.leave(cpu);
             }
         }

@@ -28,14 +28,14 @@ pub(crate) enum Noted {
 pub(crate) enum Moved {
     /// The thread is on another CPU, or was moved back already, and may run where it might before.
     To(CpuId),
-    /// It may run on no other CPU that nobody needs, or the kernel refuses; it is where it was.
+    /// There is no other CPU that nobody needs, or it may not go there; it is where it was.
     Not,
     /// It has moved, and the kernel refused to let it run where it might before.
     Narrowed,
 }
 
 impl<'n> CpuNote<'n> {
-    /// One that says nothing yet. To be forgotten before it is dropped.
+    /// One that says nothing yet. Whoever drops it and not the node [forgets](Self::forget) first.
     #[inline(always)]
     pub(crate) fn of(node: &'n BusyCpus) -> Self {
         Self { node, on: Cell::new(None) }
@@ -56,37 +56,54 @@ impl<'n> CpuNote<'n> {
         }
     }
 
-    /// Notes that the thread needs no CPU.
-    pub(crate) fn forget(&self) {
-        if let Some(cpu) = self.on.take() {
-            self.node.leave(cpu);
+    /// Notes that the thread needs no CPU; returns whether it had noted one.
+    pub(crate) fn forget(&self) -> bool {
+        let noted = self.on.take();
+        noted.into_iter().for_each(|cpu| self.node.leave(cpu));
+        noted.is_some()
+    }
+
+    /// Runs `sleep`, in which the thread needs no CPU.
+    pub(crate) fn while_forgotten(&self, sleep: impl FnOnce()) {
+        let noted = self.forget();
+        sleep();
+        if noted {
+            let _ = self.note();
         }
     }
 
-    /// Moves the calling thread from the CPU that it has noted to another of those where it may run, which nobody else needs.
-    pub(crate) fn move_away(&self) -> Moved {
-        let from = self.on.get().unwrap_or_else(affinity::current_cpu);
-        // First, so that whoever is left here alone stays.
+    /// Moves the calling thread to another CPU, which nobody has noted, of those where it may run: these.
+    ///
+    /// It does not where the kernel or somebody else has it run elsewhere: that is not to be undone.
+    pub(crate) fn move_away(&self, allowed: &CpuSet) -> Moved {
+        // First, so that another who looks now, and is alone here without this thread, stays.
         self.forget();
-        let moved = self.move_to_free(from);
-        if !matches!(moved, Moved::To(_)) {
-            let _ = self.note();
+        let moved = self.move_to_free(allowed);
+        match moved {
+            Moved::To(cpu) => {
+                self.node.enter(cpu);
+                self.on.set(Some(cpu));
+            }
+            Moved::Not | Moved::Narrowed => {
+                let _ = self.note();
+            }
         }
         moved
     }
 
-    fn move_to_free(&self, from: CpuId) -> Moved {
-        let Ok(before) = affinity::current() else { return Moved::Not };
-        // Which one is decided here: of several, the kernel would not seek an idle one either.
-        let after = before.iter().filter(|&cpu| cpu > from);
-        let mut others = after.chain(before.iter().filter(|&cpu| cpu < from));
-        // It is counted there before it goes, so that two do not choose the same.
-        let Some(to) = others.find(|&cpu| self.node.enter_free(cpu)) else { return Moved::Not };
-        self.on.set(Some(to));
-        match affinity::set_current(&CpuSet::from_iter([to])) {
-            Err(_) => Moved::Not,
-            Ok(()) => affinity::set_current(&before).map_or(Moved::Narrowed, |()| Moved::To(to)),
+    fn move_to_free(&self, allowed: &CpuSet) -> Moved {
+        if affinity::current().ok().as_ref() != Some(allowed) {
+            return Moved::Not;
         }
+        let here = affinity::current_cpu();
+        // All of them, so that the kernel can still choose, should something else keep one busy.
+        let free = allowed.iter().filter(|&cpu| cpu != here && self.node.is_free(cpu));
+        let free: CpuSet = free.collect();
+        if free.is_empty() || affinity::set_current(&free).is_err() {
+            return Moved::Not;
+        }
+        let to = affinity::current_cpu();
+        affinity::set_current(allowed).map_or(Moved::Narrowed, |()| Moved::To(to))
     }
 }
 
@@ -106,38 +123,34 @@ mod tests {
             let node = BusyCpus::of(&all);
             let note = CpuNote::of(&node);
             for _ in 0..100 {
-                let from = affinity::current_cpu();
-                match note.move_away() {
-                    // The kernel may move it before the first look, and after.
-                    Moved::To(to) => assert!(all.contains(to) && all.len() > 1, "{from} to {to}"),
+                match note.move_away(&all) {
+                    Moved::To(to) => assert!(all.contains(to) && all.len() > 1, "to {to}"),
                     Moved::Not => assert_eq!(all.len(), 1),
                     Moved::Narrowed => panic!("the kernel does not refuse what was there before"),
                 }
                 assert_eq!(affinity::current().ok().as_ref(), Some(&all));
-                let busy = all.iter().filter(|&cpu| !is_free(&node, cpu));
-                assert_eq!(busy.count(), 1, "it is counted where it is, and nowhere else");
+                let busy = all.iter().filter(|&cpu| !node.is_free(cpu));
+                assert!(busy.eq(note.on.get()), "it is counted once");
             }
-            let one = CpuSet::from_iter([affinity::current_cpu()]);
-            affinity::set_current(&one).expect("one of its CPUs");
-            assert_eq!(note.move_away(), Moved::Not);
-            assert_eq!(affinity::current().ok(), Some(one));
         });
     }
 
     #[test]
-    fn it_moves_where_nobody_is() {
+    fn it_moves_to_the_cpu_that_nobody_needs() {
         on_a_thread(|all| {
             let node = BusyCpus::of(&all);
             all.iter().for_each(|cpu| assert!(!node.enter(cpu), "nobody is there yet"));
             let note = CpuNote::of(&node);
             assert_eq!(note.note(), Noted::Shared);
-            assert_eq!(note.move_away(), Moved::Not, "each CPU is another's");
+            assert_eq!(note.move_away(&all), Moved::Not, "each CPU is another's");
             for free in all.iter() {
                 node.leave(free);
-                // Wherever the kernel has it now, it ends up there.
-                if note.note() == Noted::Shared {
-                    assert_eq!(note.move_away(), Moved::To(free));
-                }
+                // The kernel may move it there first, and back.
+                let is_there = || match note.note() {
+                    Noted::Alone => true,
+                    Noted::Shared => note.move_away(&all) == Moved::To(free),
+                };
+                assert!((0..100).any(|_| is_there()));
                 assert_eq!(note.on.get(), Some(free));
                 note.forget();
                 node.enter(free);
@@ -146,23 +159,34 @@ mod tests {
     }
 
     #[test]
+    fn what_somebody_else_has_narrowed_stays() {
+        on_a_thread(|all| {
+            let node = BusyCpus::of(&all);
+            let note = CpuNote::of(&node);
+            let one = CpuSet::from_iter([affinity::current_cpu()]);
+            affinity::set_current(&one).expect("one of its CPUs");
+            assert_eq!(note.move_away(&one), Moved::Not, "there is no other");
+            if all.len() > 1 {
+                assert_eq!(note.move_away(&all), Moved::Not);
+            }
+            assert_eq!(affinity::current().ok(), Some(one));
+        });
+    }
+
+    #[test]
     fn a_thread_is_counted_once_until_it_forgets_its_cpu() {
         on_a_thread(|all| {
             let node = BusyCpus::of(&all);
             let note = CpuNote::of(&node);
+            let is_free = || all.iter().all(|cpu| node.is_free(cpu));
             assert_eq!(note.note(), Noted::Alone);
             assert_eq!(note.note(), Noted::Alone, "it is not counted twice");
             note.renew();
-            note.forget();
-            assert!(all.iter().all(|cpu| is_free(&node, cpu)));
+            note.while_forgotten(|| assert!(is_free()));
+            assert!(!is_free());
+            assert!(note.forget() && is_free());
+            note.while_forgotten(|| assert!(is_free()));
+            assert!(is_free() && !note.forget());
         });
-    }
-
-    fn is_free(node: &BusyCpus, cpu: CpuId) -> bool {
-        let is_free = node.enter_free(cpu);
-        if is_free {
-            node.leave(cpu);
-        }
-        is_free
     }
 }

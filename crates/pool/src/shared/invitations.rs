@@ -5,7 +5,7 @@ use super::work::{Callers, NodeWork};
 use crate::board::{HelperSet, Invitation, Looking};
 use crate::call::CallRef;
 use crate::front::{Opened, Part, Searching, Tickets, look};
-use crate::sync::{Ordering, Thread, offer_cpu};
+use crate::sync::{Ordering, Thread};
 use crate::worker::Worker;
 
 impl Shared {
@@ -126,42 +126,42 @@ impl Shared {
 
     /// Wakes helpers of a node for a call of so many tickets that are there.
     ///
-    /// Those that search see it by themselves.
-    pub(crate) fn summon(&self, node: usize, tickets: Tickets) {
+    /// Those that search see it by themselves. Returns whether it woke any.
+    pub(crate) fn summon(&self, node: usize, tickets: Tickets) -> bool {
         let NodeWork { front, callers, .. } = &**self.nodes[node].work;
         let Callers { unsummoned, .. } = &**callers;
         look();
         let missing = tickets.total().saturating_sub(front.searching());
-        if missing > 0 {
-            // Relaxed: a hint. Where it is lost, the last to search wakes all.
-            unsummoned.store(missing, Ordering::Relaxed);
-            self.summon_more(node);
+        if missing == 0 {
+            return false;
         }
+        // Relaxed: a hint. Where it is lost, the last to search wakes all.
+        unsummoned.store(missing, Ordering::Relaxed);
+        self.summon_more(node)
     }
 
     /// As [`Shared::summon`], for a call that has been open for a while and may have fewer tickets left.
-    pub(crate) fn summon_late(&self, node: usize, tickets: Tickets) {
+    pub(crate) fn summon_late(&self, node: usize, tickets: Tickets) -> bool {
         let left = self.nodes[node].work.tickets().total();
         let optional = tickets.total().min(left);
-        if optional > 0 {
-            self.summon(node, Tickets { required: 0, optional });
-        }
+        optional > 0 && self.summon(node, Tickets { required: 0, optional })
     }
 
     /// Wakes some of the helpers that a call still wants; each that comes wakes more.
     ///
-    /// After [`look`].
-    fn summon_more(&self, node: usize) {
+    /// After [`look`]. Returns whether it woke any.
+    fn summon_more(&self, node: usize) -> bool {
         const AT_ONCE: usize = 2;
         let work = &self.nodes[node].work;
         // Relaxed: see `summon`.
         let missing = work.callers.unsummoned.load(Ordering::Relaxed);
         let wanted = missing.min(AT_ONCE);
         work.callers.unsummoned.store(missing - wanted, Ordering::Relaxed);
-        if work.front.wake(wanted) < wanted && work.tickets().required > 0 {
+        let woken = work.front.wake(wanted);
+        if woken < wanted && work.tickets().required > 0 {
             self.unpark_waiting(node);
         }
-        offer_cpu();
+        woken > 0
     }
 
     /// Has the node's helpers that wait for something look whether a call requires them.

@@ -5,7 +5,7 @@ use super::work::{Callers, NodeWork};
 use crate::front::{Searching, look};
 use crate::node_queues::Left;
 use crate::steal::{Neighbour, Steal};
-use crate::sync::{Ordering, offer_cpu};
+use crate::sync::Ordering;
 use crate::task::JobRef;
 use crate::worker::Worker;
 
@@ -35,21 +35,21 @@ impl Shared {
         self.wake_for_job(node, steal, Wake::Anyhow);
     }
 
-    /// Wakes a helper for a job that a worker of this node shows, where one would have a CPU.
-    pub(crate) fn wake_for_shown(&self, node: usize, steal: Steal) {
+    /// Wakes a helper for a job that a worker of this node shows, where one would have a CPU; returns whether it woke one.
+    pub(crate) fn wake_for_shown(&self, node: usize, steal: Steal) -> bool {
         look();
-        self.wake_for_job(node, steal, Wake::WhereFree);
+        self.wake_for_job(node, steal, Wake::WhereFree)
     }
 
     /// Wakes a helper that may take a job of this node unless one of the node's searches: one of its own, else the nearest.
     ///
-    /// After [`look`].
-    fn wake_for_job(&self, node: usize, steal: Steal, wake: Wake) {
+    /// After [`look`]. Returns whether it woke one.
+    fn wake_for_job(&self, node: usize, steal: Steal, wake: Wake) -> bool {
         let thieves = self.nodes[node].thieves.iter().filter(|thief| thief.least <= steal);
         for &Neighbour { place: near, .. } in thieves {
             let NodeWork { front, activity, absent, .. } = &**self.nodes[near].work;
             if near == node && front.searching() > 0 {
-                return;
+                return false;
             }
             if wake == Wake::WhereFree && activity.is_saturated() {
                 continue;
@@ -62,13 +62,13 @@ impl Shared {
             }
             if wake == Wake::WhereFree && front.searching() > 0 {
                 // It looks here, too, as this node does not keep up.
-                return;
+                return false;
             }
             if front.wake(1) > 0 {
-                offer_cpu();
-                return;
+                return true;
             }
         }
+        false
     }
 
     /// Wakes a helper where a worker of this node leaves its CPU and jobs are left.
