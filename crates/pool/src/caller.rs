@@ -11,7 +11,8 @@ use crate::cpus::CpuNote;
 use crate::current::enter;
 use crate::shared::Shared;
 use crate::steal::Steal;
-use crate::worker::{Frame, NO_SCOPE, Worker, wait, wait_outside};
+use crate::wait::{wait, wait_outside};
+use crate::worker::{Frame, NO_SCOPE, Worker};
 
 /// The thread that makes a call.
 pub(crate) struct Caller<'c> {

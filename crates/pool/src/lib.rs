@@ -60,6 +60,7 @@ mod sync;
 mod sys;
 mod task;
 mod team;
+mod wait;
 mod worker;
 
 pub use builder::{HelperPer, PoolBuilder};

@@ -8,13 +8,11 @@
 use std::cell::Cell;
 use std::ptr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::activity::Activity;
 use crate::board::Looking;
-use crate::completion::{Completion, Registered};
+use crate::completion::Completion;
 use crate::cpus::CpuNote;
-use crate::current::home;
 use crate::deque::Deque;
 use crate::front::Round;
 use crate::origin::JobId;
@@ -23,7 +21,7 @@ use crate::queue::{Queue, Taken};
 use crate::shared::{NodeWork, Shared};
 use crate::spin::Spin;
 use crate::steal::{Rotation, Steal};
-use crate::sync::{Ordering, fence, offer_cpu, park};
+use crate::sync::offer_cpu;
 use crate::task::JobRef;
 
 /// The frame in which no scope may push its tasks on the deque.
@@ -358,6 +356,12 @@ impl<'p> Worker<'p> {
         }
     }
 
+    /// Whether the node counts it as busy.
+    #[inline]
+    pub(crate) fn is_counted(&self) -> bool {
+        self.is_counted.get()
+    }
+
     /// Counts the worker as one that is busy, if it is not counted yet.
     ///
     /// A part in a call, which may be over in no time, is counted when it
@@ -369,7 +373,6 @@ impl<'p> Worker<'p> {
         }
     }
 
-    #[cold]
     #[inline(never)]
     fn count(&self) {
         match self.helper {
@@ -391,7 +394,6 @@ impl<'p> Worker<'p> {
         }
     }
 
-    #[cold]
     #[inline(never)]
     fn uncount(&self) {
         match self.helper {
@@ -508,99 +510,5 @@ pub(crate) struct Foreign<'w> {
 impl Drop for Foreign<'_> {
     fn drop(&mut self) {
         self.frame.worker.queue.end_foreign(self.floor);
-    }
-}
-
-/// Waits for completion; `run_own` runs one piece of the caller's own queued work, if there is one.
-///
-/// A thread that is a helper also comes to calls that require it; it runs no
-/// stranger's task. Panics do not come out of either.
-///
-/// # Panics
-///
-/// In a forked child, where nobody is left to wait for. No other thread has
-/// the frame there, so it may unwind.
-pub(crate) fn wait(worker: &Worker<'_>, done: &Completion, mut run_own: impl FnMut() -> bool) {
-    let process = worker.process;
-    process.assert_here();
-    let run_own = || {
-        let ran = run_own();
-        if ran {
-            // What ran may have forked.
-            process.assert_here();
-        }
-        ran
-    };
-    let counted = worker.is_counted.get();
-    let leaves = Cell::new(false);
-    // While it looks for work, others show what they have; while it sleeps, another thread may have its CPU.
-    let look = || {
-        if worker.is_counted.get() {
-            worker.ends_work();
-            leaves.set(true);
-        }
-    };
-    let sleep = || {
-        if leaves.take() {
-            worker.shared.left_cpu(worker.node);
-        }
-        park();
-    };
-    // A helper that was put on the CPU of a guest that waits may have it.
-    let noted = worker.helper.is_none() && worker.cpu.forget();
-    let mut looks = worker.begin_looks(|| false);
-    wait_until(done, &mut looks, run_own, look, sleep);
-    worker.end_looks(&looks);
-    if counted {
-        worker.begins_work();
-    } else if noted {
-        let _ = worker.cpu.note();
-    }
-}
-
-/// Waits as [`wait`] does, on a thread that is no worker of the pool.
-pub(crate) fn wait_outside(shared: &Shared, done: &Completion) {
-    wait_until(done, &mut Spin::new(shared.spin), || false, || (), park);
-}
-
-/// As [`wait_outside`], without spinning; `run_own` as for [`wait`].
-pub(crate) fn wait_idly(done: &Completion, run_own: impl FnMut() -> bool) {
-    wait_until(done, &mut Spin::new(Duration::ZERO), run_own, || (), park);
-}
-
-fn wait_until(
-    done: &Completion,
-    looks: &mut Spin,
-    mut run_own: impl FnMut() -> bool,
-    look: impl Fn(),
-    sleep: impl Fn(),
-) {
-    // SAFETY: [frame] it does not leave this function.
-    let home = unsafe { home() };
-    let mut serve = || run_own() || home.is_some_and(Worker::serve_required);
-    let sleep = || match home {
-        Some(home) => home.cpu.while_forgotten(&sleep),
-        None => sleep(),
-    };
-    while !done.is_complete() {
-        if serve() {
-            looks.begin_again();
-            continue;
-        }
-        look();
-        if looks.pause() {
-            continue;
-        }
-        if done.register() == Registered::Complete {
-            return;
-        }
-        // [help] SeqCst: between the registration and the look at others' deques.
-        // Its partner stands between a job that is shown and the look at the registration.
-        fence(Ordering::SeqCst);
-        // What came before the registration may have seen nobody to wake.
-        if !serve() {
-            sleep();
-            looks.has_slept();
-        }
     }
 }

@@ -10,7 +10,7 @@ use super::check;
 use crate::completion::{Completion, Countdown, Remaining};
 use crate::front::look;
 use crate::sync::{AtomicUsize, Mutex, Ordering::Relaxed, current};
-use crate::worker::wait_idly;
+use crate::wait::wait_idly;
 
 /// A pointer that a model passes to its threads.
 struct Shared<T>(*mut T);

@@ -4,7 +4,7 @@ use super::Shared;
 use crate::completion::Completion;
 use crate::front::look;
 use crate::shutdown::Resting;
-use crate::worker::wait_idly;
+use crate::wait::wait_idly;
 
 impl Shared {
     /// Tells the helpers to end when no work is left.

@@ -8,7 +8,8 @@ use crate::completion::Completion;
 use crate::panic::{Payload, catch, discard};
 use crate::queue::Taken;
 use crate::sync::{AtomicUsize, Ordering, UnsafeCell};
-use crate::worker::{Worker, wait};
+use crate::wait::wait;
+use crate::worker::Worker;
 
 /// Runs both here, one after the other, as a worker does that [has enough](Worker::has_enough).
 #[inline(always)]

@@ -21,7 +21,8 @@ use crate::shared::Shared;
 use crate::steal::Steal;
 use crate::sync::{AtomicU64, Ordering};
 use crate::team::{Ask, fork};
-use crate::worker::{Frame, NO_SCOPE, Under, Worker, wait};
+use crate::wait::wait;
+use crate::worker::{Frame, NO_SCOPE, Under, Worker};
 
 /// Where tasks that may borrow for `'scope` are spawned; [`Pool::scope`](crate::Pool::scope) makes one.
 ///
