@@ -5,9 +5,9 @@
 //! `vcpu_is_preempted`), so that it wakes helpers on the CPU of their caller, or of each
 //! other, and leaves them there for milliseconds. Where a job takes as long, that is half of its speed.
 //!
-//! - A helper notes its CPU when it wakes up ([`CpuNote`]), as does a caller that is about to wake
-//!   helpers and goes on itself; who waits asleep has no note. A helper that goes to work from its
-//!   sleep, on a CPU where another's note is, moves to those where none is. The kernel may have put something
+//! - A helper notes its CPU when it wakes up ([`CpuNote`]), as does a caller that invites or is about to wake
+//!   helpers and goes on itself; who waits asleep has no note. A helper that wakes up, or accepts such an
+//!   invitation, on a CPU where another's note is moves to those where none is. The kernel may have put something
 //!   else there: then it waits as long as it might have where it was woken.
 //! - A helper that looks for work where another thread wants to run finds that when it offers
 //!   the CPU: [`CpuSharing`].

@@ -231,14 +231,14 @@ impl<'w> Dropper<'w> {
 /// Looks for work until it is time to sleep.
 fn search(worker: &Worker<'_>, helper: usize, kept: &mut Kept) -> Found {
     let mut spin = worker.begin_looks(|| kept.moves_from_shared_cpu(&worker.cpu));
-    let found = look(worker, helper, &mut spin);
+    let found = look(worker, helper, kept, &mut spin);
     if matches!(found, Found::Work(..)) {
         worker.end_looks(&spin);
     }
     found
 }
 
-fn look(worker: &Worker<'_>, helper: usize, spin: &mut Spin) -> Found {
+fn look(worker: &Worker<'_>, helper: usize, kept: &mut Kept, spin: &mut Spin) -> Found {
     let shared = worker.shared();
     let NodeWork { front, activity, .. } = &**shared.nodes[worker.node].work;
     loop {
@@ -246,6 +246,8 @@ fn look(worker: &Worker<'_>, helper: usize, spin: &mut Spin) -> Found {
         if tickets.total() > 0 {
             if tickets.required == 0 {
                 (0..PAUSES).for_each(|_| std::hint::spin_loop());
+                // The caller is at work, and may have this CPU.
+                kept.leaves_to_another(&worker.cpu);
             }
             if let Some((part, searching)) = shared.accept_in_search(worker) {
                 return Found::Work(Work::Call(part), searching);

@@ -116,6 +116,13 @@ impl Kept {
         self.sharing.is_time_to_move(Instant::now()) && self.moves_away(cpu)
     }
 
+    /// Moves the calling helper, which has found work that its CPU's other thread has, too, as far as that is noted.
+    pub(crate) fn leaves_to_another(&mut self, cpu: &CpuNote<'_>) {
+        if cpu.is_shared() && self.sharing.may_move(Instant::now()) {
+            self.moves_away(cpu);
+        }
+    }
+
     /// Notes which CPU the calling helper is on, each time that it wakes up; where another of the pool's threads needs that, it moves.
     pub(crate) fn note_cpu(&mut self, cpu: &CpuNote<'_>) {
         if cpu.note() == Noted::Shared && self.sharing.may_move(Instant::now()) {

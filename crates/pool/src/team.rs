@@ -252,7 +252,8 @@ pub(crate) fn fork(
         }
         first += tickets.total();
     }
-    if own.is_some() && !sleepers.is_empty() {
+    let shares_out = || asks.clone().any(|ask| ask.tickets.optional > 0);
+    if own.is_some() && (!sleepers.is_empty() || shares_out()) {
         caller.note_cpu();
     }
     let must_wake = asks.clone().enumerate().filter(|&(place, _)| sleepers.contains(place));

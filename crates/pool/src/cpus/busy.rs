@@ -44,6 +44,11 @@ impl BusyCpus {
         }
     }
 
+    /// Whether several threads are counted on the CPU.
+    pub(crate) fn is_shared(&self, cpu: CpuId) -> bool {
+        self.on(cpu).is_some_and(|threads| threads.load(Ordering::Relaxed) > 1)
+    }
+
     /// Whether no thread is counted on the CPU.
     pub(crate) fn is_free(&self, cpu: CpuId) -> bool {
         self.on(cpu).is_none_or(|threads| threads.load(Ordering::Relaxed) == 0)
@@ -63,10 +68,11 @@ mod tests {
         let busy = BusyCpus::of(&cpus(&[4, 6]));
         let [four, six] = [4, 6].map(CpuId::new);
         assert!(!busy.enter(four), "the first is alone");
+        assert!(!busy.is_shared(four));
         assert!(busy.enter(four));
-        assert!(busy.is_free(six));
+        assert!(busy.is_shared(four) && busy.is_free(six));
         busy.leave(four);
-        assert!(!busy.is_free(four));
+        assert!(!busy.is_shared(four) && !busy.is_free(four));
         busy.leave(four);
         assert!(busy.is_free(four));
     }

@@ -56,6 +56,12 @@ impl<'n> CpuNote<'n> {
         }
     }
 
+    /// Whether another thread has noted the CPU that the calling thread is on. This one has noted its own.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.renew();
+        self.on.get().is_some_and(|cpu| self.node.is_shared(cpu))
+    }
+
     /// Notes that the thread needs no CPU; returns whether it had noted one.
     pub(crate) fn forget(&self) -> bool {
         let noted = self.on.take();
