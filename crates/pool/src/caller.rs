@@ -1,8 +1,8 @@
 //! Who makes a fork-join call: a worker of the pool, or a thread from outside.
 //!
-//! A thread from outside becomes a worker for its own part alone, in which it may
-//! queue jobs. To become one takes as long as all else that it does for a short call; so it comes after the
-//! tickets, and ends before the wait, while helpers are on their way.
+//! A thread from outside becomes a worker for its own part alone, in which it may queue
+//! jobs. That takes a tenth of a short call; so it comes after the tickets, and ends before the
+//! wait, while helpers are on their way.
 
 use std::sync::Arc;
 
@@ -29,7 +29,7 @@ impl<'c> Caller<'c> {
         Self { shared: worker.shared(), worker: Some(worker), cpu: &worker.cpu }
     }
 
-    /// The calling thread, which is no worker of this pool. `cpu` says nothing, now and when the call is over.
+    /// The calling thread, which is no worker of this pool. `cpu` says nothing; [`Caller::run`] ends what it says later.
     #[inline]
     pub(crate) fn outside(shared: &'c Arc<Shared>, cpu: &'c CpuNote<'c>) -> Self {
         Self { shared, worker: None, cpu }
@@ -63,7 +63,13 @@ impl<'c> Caller<'c> {
     pub(crate) fn run(&self, part: impl FnOnce()) {
         match self.worker {
             Some(_) => part(),
-            None => enter(self.shared, |_| part()),
+            None => enter(self.shared, |guest| {
+                // The guest's from now on, which forgets it where it waits.
+                if self.cpu.forget() {
+                    guest.note_cpu_of_guest();
+                }
+                part();
+            }),
         }
     }
 
@@ -77,14 +83,6 @@ impl<'c> Caller<'c> {
     pub(crate) fn note_cpu(&self) {
         if self.helper().is_none() {
             let _ = self.cpu.note();
-        }
-    }
-
-    /// Ends what [`Caller::note_cpu`] began, where the call is all that the thread has to do with the pool.
-    #[inline]
-    pub(crate) fn end_note(&self) {
-        if self.worker.is_none() {
-            self.cpu.forget();
         }
     }
 

@@ -6,7 +6,7 @@
 //! other, and leaves them there for milliseconds. Where a job takes as long, that is half of its speed.
 //!
 //! - A helper notes its CPU when it wakes up ([`CpuNote`]), as does a caller that invites or is about to wake
-//!   helpers and goes on itself; who waits asleep has no note. A helper that wakes up, or accepts such an
+//!   helpers and goes on itself; who waits for others has none. A helper that wakes up, or accepts such an
 //!   invitation, on a CPU where another's note is moves to those where none is. The kernel may have put something
 //!   else there: then it waits as long as it might have where it was woken.
 //! - A helper that looks for work where another thread wants to run finds that when it offers
@@ -28,11 +28,10 @@ mod tests {
     use std::num::NonZeroUsize;
     use std::panic::{AssertUnwindSafe, catch_unwind};
     use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::mpsc;
     use std::time::{Duration, Instant};
 
-    use firsttouch_topology::CpuId;
-
-    use super::*;
+    use crate::current::with_current;
     use crate::{Pool, Team};
 
     /// A pool whose helpers sleep as soon as they find nothing, so many on each node.
@@ -42,28 +41,70 @@ mod tests {
         builder.build().expect("a pool of this machine's nodes")
     }
 
-    fn cpus(pool: &Pool, node: usize) -> (&BusyCpus, Vec<CpuId>) {
-        let shared = pool.shared();
-        let cpus = shared.topology.node(shared.nodes[node].id).expect("the pool's node").cpus();
-        (&shared.nodes[node].work.busy_cpus, cpus.iter().collect())
+    /// How many threads are counted on the CPUs of a pool's nodes.
+    fn counted(pool: &Pool) -> usize {
+        pool.shared().nodes.iter().map(|node| node.work.busy_cpus.threads()).sum()
     }
 
-    /// Whether anybody is counted on a node's CPUs.
-    fn is_anybody_counted(pool: &Pool, node: usize) -> bool {
-        let (busy, cpus) = cpus(pool, node);
-        !cpus.into_iter().all(|cpu| busy.is_free(cpu))
+    /// Waits until so many are counted.
+    fn wait_for(pool: &Pool, threads: usize) {
+        let begin = Instant::now();
+        while counted(pool) != threads {
+            let counted = counted(pool);
+            assert!(begin.elapsed() < Duration::from_secs(60), "{counted}, not {threads}");
+            std::thread::yield_now();
+        }
+    }
+
+    fn is_noted(pool: &Pool) -> bool {
+        with_current(pool.shared(), |worker| worker.is_some_and(|worker| worker.cpu.is_noted()))
     }
 
     #[test]
-    fn who_is_at_work_is_counted() {
+    fn who_is_at_work_has_noted_its_cpu() {
         let pool = sleepy(1);
-        let counted = pool.broadcast(|_| is_anybody_counted(&pool, 0));
-        assert!(counted[0], "a helper is, from when it wakes up");
-        // A caller is where it may wake some; it may be on any node.
+        assert!(pool.broadcast(|_| is_noted(&pool)).into_iter().all(|is| is));
         pool.scope(|scope| {
+            assert!(!is_noted(&pool), "a guest that has woken nobody");
             scope.spawn(|_| ());
-            assert!((0..pool.shared().nodes.len()).any(|node| is_anybody_counted(&pool, node)));
+            assert!(is_noted(&pool), "a guest that has");
         });
+        let node = pool.helpers()[0].node;
+        pool.run(&Team::new().invite(node, 1), |_| assert!(is_noted(&pool)));
+    }
+
+    #[test]
+    fn who_waits_has_no_note() {
+        let pool = sleepy(1);
+        let helpers = pool.helpers().len();
+        // A caller, in its own part of a call and in a scope, while one helper runs its task.
+        let node = pool.helpers()[0].node;
+        let waits = || {
+            pool.scope(|scope| {
+                let (taken, is_taken) = mpsc::channel();
+                let pool = &pool;
+                scope.spawn(move |_| {
+                    taken.send(()).expect("it is awaited");
+                    wait_for(pool, 1);
+                });
+                is_taken.recv().expect("a helper comes");
+            });
+        };
+        waits();
+        pool.run(&Team::new().invite(node, 1), |member| {
+            if member.is_caller() {
+                waits();
+            }
+        });
+        // Helpers, in a sleep that they say leaves their CPU.
+        let rested = pool.broadcast(|_| {
+            with_current(pool.shared(), |worker| {
+                let worker = worker.expect("a helper is a worker");
+                worker.rests(|| assert!(!worker.cpu.is_noted()));
+                worker.cpu.is_noted()
+            })
+        });
+        assert_eq!(rested, vec![true; helpers]);
     }
 
     #[test]
@@ -92,11 +133,7 @@ mod tests {
             pool.scope(|_| all());
             pool.join(all, all);
         }
-        let begin = Instant::now();
-        while (0..pool.shared().nodes.len()).any(|node| is_anybody_counted(&pool, node)) {
-            assert!(begin.elapsed() < Duration::from_secs(60), "somebody who sleeps is counted");
-            std::thread::yield_now();
-        }
+        wait_for(&pool, 0);
         assert!(ran.into_inner() > 0);
     }
 }

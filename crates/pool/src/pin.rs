@@ -134,7 +134,11 @@ impl Kept {
     fn moves_away(&mut self, cpu: &CpuNote<'_>) -> bool {
         let Place::Node(_, allowed) = &self.place else { return false };
         match cpu.move_away(allowed) {
-            Moved::To(cpu) => self.notes(Event::LeftSharedCpu { to: cpu }),
+            // The first few, for it may not sleep for long.
+            Moved::To(cpu) if self.events.len() < 16 => {
+                self.events.push(Event::LeftSharedCpu { to: cpu });
+            }
+            Moved::To(_) => {}
             Moved::Not => return false,
             // It is pinned again when it next looks.
             Moved::Narrowed => self.away = true,
@@ -155,17 +159,9 @@ impl Kept {
         };
         // Once for each time that it goes or comes back.
         if back.is_ok() || !self.away {
-            self.notes(Event::WasAway { cpu, back: back.is_ok() });
+            self.events.push(Event::WasAway { cpu, back: back.is_ok() });
         }
         self.away = back.is_err();
-    }
-
-    /// Keeps an event to be traced: of many, the first few, for a helper may not sleep for long.
-    fn notes(&mut self, event: Event) {
-        const KEPT: usize = 16;
-        if self.events.len() < KEPT {
-            self.events.push(event);
-        }
     }
 
     /// Traces what has happened since the last time.
@@ -278,8 +274,7 @@ mod tests {
             let all = affinity::current().expect("this thread's affinity");
             let busy = BusyCpus::of(&all);
             let node = NodeId::new(0);
-            // No more moves than it may make at once.
-            for free in all.iter().take(4) {
+            for free in all.iter() {
                 let mut kept = Kept::to(Place::Node(node, all.clone()), Pinned::Node(node));
                 let others = || all.iter().filter(|&cpu| cpu != free);
                 others().for_each(|cpu| assert!(!busy.enter(cpu)));
@@ -294,21 +289,20 @@ mod tests {
     }
 
     #[test]
-    fn a_helper_that_is_kept_to_one_cpu_or_to_none_does_not_move() {
+    fn a_helper_that_is_not_pinned_to_its_node_does_not_move() {
         let thread = std::thread::spawn(|| {
-            let before = affinity::current().expect("this thread's affinity");
-            let here = CpuSet::from_iter([affinity::current_cpu()]);
-            affinity::set_current(&here).expect("one of its CPUs");
-            let busy = BusyCpus::of(&before);
-            for place in [Place::Anywhere, Place::Cpu(affinity::current_cpu())] {
+            let all = affinity::current().expect("this thread's affinity");
+            let busy = BusyCpus::of(&all);
+            let here = affinity::current_cpu();
+            for place in [Place::Anywhere, Place::Cpu(here)] {
                 let mut kept = Kept::to(place, Pinned::None);
-                let note = CpuNote::of(&busy);
-                busy.enter(affinity::current_cpu());
-                kept.note_cpu(&note);
-                assert!(!kept.moves_away(&note));
-                assert_eq!(affinity::current().ok().as_ref(), Some(&here));
-                note.forget();
+                // Nobody is anywhere, so it might move.
+                assert!(!kept.moves_away(&CpuNote::of(&busy)));
             }
+            let node = NodeId::new(0);
+            let mut kept = Kept::to(Place::Node(node, all.clone()), Pinned::Node(node));
+            let note = CpuNote::of(&busy);
+            assert_eq!(kept.moves_away(&note), all.len() > 1);
         });
         thread.join().expect("the thread ends well");
     }

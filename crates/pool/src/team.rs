@@ -265,9 +265,8 @@ pub(crate) fn fork(
     // Nothing between the first invitation and the end of the wait can
     // unwind, as the helpers use this frame; but where `own` has forked, no
     // helper has it in the child.
-    let own = own.map_or(Ok(()), catch);
+    let own = own.map_or(Ok(()), |own| catch(|| caller.run(own)));
     shared.process.assert_here();
-    caller.end_note();
     if let Err(payload) = own {
         call.keep_panic(payload);
     }

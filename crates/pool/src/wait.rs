@@ -33,9 +33,13 @@ pub(crate) fn wait(worker: &Worker<'_>, done: &Completion, mut run_own: impl FnM
         ran
     };
     let counted = worker.is_counted();
-    let leaves = Cell::new(false);
-    // While it looks for work, others show what they have; while it sleeps, another thread may have its CPU.
+    let (leaves, forgot) = (Cell::new(false), Cell::new(false));
+    // While it looks for work, others show what they have, and a helper that was put on a guest's CPU may have it;
+    // while it sleeps, any other thread may.
     let look = || {
+        if worker.helper.is_none() && worker.cpu.forget() {
+            forgot.set(true);
+        }
         if worker.is_counted() {
             worker.ends_work();
             leaves.set(true);
@@ -47,14 +51,13 @@ pub(crate) fn wait(worker: &Worker<'_>, done: &Completion, mut run_own: impl FnM
         }
         park();
     };
-    // A helper that was put on the CPU of a guest that waits may have it.
-    let noted = worker.helper.is_none() && worker.cpu.forget();
     let mut looks = worker.begin_looks(|| false);
     wait_until(done, &mut looks, run_own, look, sleep);
     worker.end_looks(&looks);
     if counted {
         worker.begins_work();
-    } else if noted {
+    }
+    if forgot.get() {
         let _ = worker.cpu.note();
     }
 }

@@ -13,7 +13,7 @@ use firsttouch_topology::{CpuId, CpuSet};
 #[derive(Debug)]
 pub(crate) struct BusyCpus {
     first: u32,
-    /// By the CPU's number, from the first; each in lines that only threads on that CPU write.
+    /// By the CPU's number, from the first; each in lines that only threads on that CPU write, but for those that move.
     threads: Box<[CachePadded<AtomicU16>]>,
 }
 
@@ -42,6 +42,13 @@ impl BusyCpus {
         if let Some(threads) = self.on(cpu) {
             threads.fetch_sub(1, Ordering::Relaxed);
         }
+    }
+
+    /// How many threads are counted on all CPUs.
+    #[cfg(test)]
+    pub(crate) fn threads(&self) -> usize {
+        let threads = self.threads.iter().map(|threads| threads.load(Ordering::Relaxed));
+        threads.map(usize::from).sum()
     }
 
     /// Whether several threads are counted on the CPU.

@@ -62,6 +62,12 @@ impl<'n> CpuNote<'n> {
         self.on.get().is_some_and(|cpu| self.node.is_shared(cpu))
     }
 
+    /// Whether a CPU is noted.
+    #[cfg(test)]
+    pub(crate) fn is_noted(&self) -> bool {
+        self.on.get().is_some()
+    }
+
     /// Notes that the thread needs no CPU; returns whether it had noted one.
     pub(crate) fn forget(&self) -> bool {
         let noted = self.on.take();
@@ -80,21 +86,28 @@ impl<'n> CpuNote<'n> {
 
     /// Moves the calling thread to another CPU, which nobody has noted, of those where it may run: these.
     ///
-    /// It does not where the kernel or somebody else has it run elsewhere: that is not to be undone.
+    /// It does not where these are not all that it may use, as one of them is offline, or somebody has chosen
+    /// others: that is not to be undone.
     pub(crate) fn move_away(&self, allowed: &CpuSet) -> Moved {
         // First, so that another who looks now, and is alone here without this thread, stays.
         self.forget();
-        let moved = self.move_to_free(allowed);
-        match moved {
-            Moved::To(cpu) => {
-                self.node.enter(cpu);
-                self.on.set(Some(cpu));
-            }
-            Moved::Not | Moved::Narrowed => {
-                let _ = self.note();
+        // Another may come to the same CPU at the same time.
+        const TRIES: usize = 2;
+        for _ in 0..TRIES {
+            match self.move_to_free(allowed) {
+                Moved::To(cpu) if self.node.enter(cpu) => self.node.leave(cpu),
+                Moved::To(cpu) => {
+                    self.on.set(Some(cpu));
+                    return Moved::To(cpu);
+                }
+                moved => {
+                    let _ = self.note();
+                    return moved;
+                }
             }
         }
-        moved
+        let _ = self.note();
+        Moved::To(self.on.get().unwrap_or_else(affinity::current_cpu))
     }
 
     fn move_to_free(&self, allowed: &CpuSet) -> Moved {
@@ -102,7 +115,7 @@ impl<'n> CpuNote<'n> {
             return Moved::Not;
         }
         let here = affinity::current_cpu();
-        // All of them, so that the kernel can still choose, should something else keep one busy.
+        // All of them, so that the kernel can still balance, should something else keep one busy.
         let free = allowed.iter().filter(|&cpu| cpu != here && self.node.is_free(cpu));
         let free: CpuSet = free.collect();
         if free.is_empty() || affinity::set_current(&free).is_err() {

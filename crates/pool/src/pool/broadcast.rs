@@ -1,5 +1,6 @@
 //! Running a closure on every helper.
 
+use std::mem::needs_drop;
 use std::panic::resume_unwind;
 use std::sync::Arc;
 
@@ -65,10 +66,10 @@ pub(crate) fn broadcast_on<R: Send>(
 }
 
 /// Runs `f` on every helper once, and puts each result in its place.
-fn broadcast_into<R: Send>(
+fn broadcast_into<F: Fn(&Member<'_>) -> R + Sync, R: Send>(
     shared: &Arc<Shared>,
     results: &Results<R>,
-    f: impl Fn(&Member<'_>) -> R + Sync,
+    f: F,
 ) {
     calling(shared, |caller| {
         let asks = (0..shared.nodes.len()).map(|node| {
@@ -81,6 +82,10 @@ fn broadcast_into<R: Send>(
             move || share.run_as(shared, helper, true)
         });
         fork(caller, asks, false, &*share, own);
+        if needs_drop::<F>() {
+            // Its destructors are the caller's own.
+            caller.run(|| drop(share));
+        }
     });
 }
 

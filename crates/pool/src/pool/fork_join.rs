@@ -1,5 +1,7 @@
 //! Running a closure on a team: the caller and helpers that come.
 
+use std::mem::needs_drop;
+
 use crossbeam_utils::CachePadded;
 
 use super::Pool;
@@ -37,24 +39,26 @@ impl Pool {
     /// assert_eq!((members, calls.into_inner()), (2, 2));
     /// # Ok::<(), firsttouch_pool::PoolError>(())
     /// ```
-    pub fn run(&self, team: &Team, f: impl Fn(&Member<'_>) + Sync) -> usize {
+    pub fn run<F: Fn(&Member<'_>) + Sync>(&self, team: &Team, f: F) -> usize {
         calling(&self.shared, |caller| {
             let _kept = team.keep(caller);
             // In lines of its own, as the caller's stack is written to while helpers read this.
             let share = CachePadded::new(MemberShare { f, steal: caller.steal() });
             let late = Late::of(team, caller);
             let helper = caller.helper();
-            let own = || {
-                let f = || (share.f)(&Member::new(&self.shared, 0, helper, true).waking(late));
-                caller.run(f);
-            };
-            match team.asks_one(&self.shared, helper) {
+            let own = || (share.f)(&Member::new(&self.shared, 0, helper, true).waking(late));
+            let members = match team.asks_one(&self.shared, helper) {
                 Some(ask) => fork(caller, ask.into_iter(), team.wakes_late(), &*share, Some(own)),
                 None => {
                     let asks = team.asks(&self.shared, helper);
                     fork(caller, asks, team.wakes_late(), &*share, Some(own))
                 }
+            };
+            if needs_drop::<F>() {
+                // Its destructors are the caller's own, as its part was.
+                caller.run(|| drop(share));
             }
+            members
         })
     }
 }
