@@ -22,6 +22,16 @@ pub(crate) fn mask() -> anyhow::Result<BTreeSet<u32>> {
     Ok(cpus.map(|cpu| cpu as u32).collect())
 }
 
+/// Computes for so many steps, of a nanosecond or a few each.
+///
+/// The processor's pause, which `spin_loop` is, would leave the emulated code for the emulator each
+/// time, and there wait for a lock that all CPUs share.
+pub(crate) fn compute(steps: usize) {
+    (0..steps).for_each(|step| {
+        std::hint::black_box(step);
+    });
+}
+
 /// Keeps this thread to some CPUs.
 pub(crate) fn keep_to(cpus: impl IntoIterator<Item = u32>) -> anyhow::Result<()> {
     let mut set = CpuSet::new();
@@ -94,7 +104,7 @@ impl Hogs {
             thread::spawn(move || {
                 keep_to([cpu])?;
                 while !stop.load(Ordering::Relaxed) {
-                    std::hint::spin_loop();
+                    compute(1_000);
                 }
                 Ok(())
             })

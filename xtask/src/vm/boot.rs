@@ -31,8 +31,14 @@ const KERNEL_ARGUMENTS: &[&str] = &[
     // What takes time at boot and nobody needs here.
     "cryptomgr.notests",
     "mitigations=off",
-    "apparmor=0",
     "audit=0",
+    // No security module looks at what cases do, and refusals are seccomp's or the library's own.
+    "lsm=",
+    // Memory is cleared where a process gets it, and not a second time where the kernel takes it.
+    "init_on_alloc=0",
+    // Repeated string instructions, which the kernel counts on with this vendor, are emulated step
+    // by step; plain loops are not. The number is that of the kernel's `X86_FEATURE_REP_GOOD`.
+    "clearcpuid=112",
 ];
 
 /// What is to be booted.

@@ -4,6 +4,25 @@ use std::fmt::Display;
 
 use firsttouch_guest::machine::Machine;
 
+/// What the emulated processor is not to have, as each makes software emulation slower and none has to do with nodes.
+const LEFT_OUT: &[&str] = &[
+    // Where the kernel hears that string instructions are fast, it clears and copies pages by the
+    // byte with them, and each byte is emulated by itself.
+    "erms=off",
+    "fsrm=off",
+    "fzrm=off",
+    "fsrs=off",
+    // The kernel's every access to memory of a process would switch between two ways of translating addresses.
+    "smap=off",
+    "smep=off",
+    "umip=off",
+    // Every switch between threads saves and loads all registers there are, each emulated by itself.
+    "xsave=off",
+    "avx=off",
+    "mpx=off",
+    "pku=off",
+];
+
 /// Returns the arguments that make QEMU this machine, apart from what it boots and where its lines go.
 pub(crate) fn qemu_arguments(machine: &Machine) -> Vec<String> {
     let hmat = if machine.performance.is_some() { ",hmat=on" } else { "" };
@@ -12,7 +31,7 @@ pub(crate) fn qemu_arguments(machine: &Machine) -> Vec<String> {
     words.option("-display", "none").option("-accel", "tcg,thread=multi");
     // The emulated processor is AMD's otherwise, whose hardware threads Linux 6.1 does not see there.
     // Four levels of page tables: a fifth makes every walk longer, a tenth of the time in all.
-    words.option("-cpu", "max,vendor=GenuineIntel,la57=off");
+    words.option("-cpu", format!("max,vendor=GenuineIntel,la57=off,{}", LEFT_OUT.join(",")));
     words.option("-machine", format!("q35{hmat}")).option("-m", machine.memory());
     words.option("-smp", processors(machine));
     nodes(machine, &mut words);

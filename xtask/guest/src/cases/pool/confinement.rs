@@ -135,13 +135,13 @@ fn without_policies(machine: &Machine) -> anyhow::Result<()> {
 
 /// Gives every helper something to do, in everything that a pool can run.
 fn work(pool: &Pool) -> anyhow::Result<()> {
-    let spin = || (0..20_000).for_each(|_| std::hint::spin_loop());
+    let compute = || threads::compute(100_000);
     let sum = AtomicU64::new(0);
     for _ in 0..4 {
-        pool.broadcast(|_| spin());
-        pool.join(spin, || pool.join(spin, spin));
+        pool.broadcast(|_| compute());
+        pool.join(compute, || pool.join(compute, compute));
         let tasks = 4 * pool.helpers().len();
-        pool.scope(|scope| (0..tasks).for_each(|_| scope.spawn(|_| spin())));
+        pool.scope(|scope| (0..tasks).for_each(|_| scope.spawn(|_| compute())));
         let job = Job::new(0, 1 << 12).min_chunk(16).location(Location::Spread);
         job.run(pool, |chunk| {
             sum.fetch_add(chunk.range().sum::<usize>() as u64, Ordering::Relaxed);

@@ -46,7 +46,7 @@ impl Seen {
             match look % 8 {
                 0 => thread::sleep(Duration::from_micros(100)),
                 1 | 5 => thread::yield_now(),
-                _ => (0..500).for_each(|_| std::hint::spin_loop()),
+                _ => threads::compute(5_000),
             }
         }
         let mut seen = self.0.lock().expect("nobody panics with the lock");

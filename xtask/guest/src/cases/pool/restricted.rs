@@ -90,7 +90,7 @@ fn spread(machine: &Machine, pool: &Pool, options: &ScopeOptions) -> anyhow::Res
         let note = || {
             ran.lock().expect("nobody panics with the lock").push(observed(machine));
             // So that others come before all is done.
-            (0..20_000).for_each(|_| std::hint::spin_loop());
+            threads::compute(500_000);
         };
         pool.run(&Team::new().require(from, 1).keep_caller(false), |member| {
             if member.is_caller() {
