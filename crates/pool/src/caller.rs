@@ -4,6 +4,7 @@
 //! jobs. That takes a tenth of a short call; so it comes after the tickets, and ends before the
 //! wait, while helpers are on their way.
 
+use std::mem::needs_drop;
 use std::sync::Arc;
 
 use crate::completion::Completion;
@@ -70,6 +71,14 @@ impl<'c> Caller<'c> {
                 }
                 part();
             }),
+        }
+    }
+
+    /// Drops what it has called, and what that has captured, as a worker of the pool.
+    #[inline]
+    pub(crate) fn drop_called<S>(&self, share: S) {
+        if needs_drop::<S>() {
+            self.run(|| drop(share));
         }
     }
 

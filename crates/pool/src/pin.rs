@@ -116,16 +116,18 @@ impl Kept {
         self.sharing.is_time_to_move(Instant::now()) && self.moves_away(cpu)
     }
 
-    /// Moves the calling helper, which has found work that its CPU's other thread has, too, as far as that is noted.
+    /// Has the calling helper, which has found work that its CPU's other thread has, too, leave that CPU, as far as it is noted.
     pub(crate) fn leaves_to_another(&mut self, cpu: &CpuNote<'_>) {
-        if cpu.is_shared() && self.sharing.may_move(Instant::now()) {
-            self.moves_away(cpu);
-        }
+        self.leaves_if(cpu.is_shared(), cpu);
     }
 
     /// Notes which CPU the calling helper is on, each time that it wakes up; where another of the pool's threads needs that, it moves.
     pub(crate) fn note_cpu(&mut self, cpu: &CpuNote<'_>) {
-        if cpu.note() == Noted::Shared && self.sharing.may_move(Instant::now()) {
+        self.leaves_if(cpu.note() == Noted::Shared, cpu);
+    }
+
+    fn leaves_if(&mut self, is_shared: bool, cpu: &CpuNote<'_>) {
+        if is_shared && self.sharing.may_move(Instant::now()) {
             self.moves_away(cpu);
         }
     }

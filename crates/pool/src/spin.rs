@@ -8,6 +8,9 @@ use std::time::Duration;
 #[cfg(not(any(loom, shuttle)))]
 use std::time::Instant;
 
+#[cfg(not(any(loom, shuttle)))]
+use crate::sync::offer_cpu;
+
 /// How long the pool's threads look before they sleep, unless the builder is told otherwise.
 pub(crate) const DEFAULT: Duration = Duration::from_micros(100);
 
@@ -104,7 +107,7 @@ impl Spin {
         let elapsed = now - *self.began.get_or_insert(now);
         self.yields |= elapsed >= self.budget / KEEPS_CPU;
         if self.yields {
-            std::thread::yield_now();
+            offer_cpu();
             self.shares_cpu = now.elapsed() >= ACCEPTED;
         }
         // What the other thread did may be what this one waits for, so there is another look.

@@ -257,11 +257,8 @@ pub(crate) fn fork(
         caller.note_cpu();
     }
     let must_wake = asks.clone().enumerate().filter(|&(place, _)| sleepers.contains(place));
-    let woke = must_wake.map(|(_, Ask { node, tickets })| shared.summon(node, wanted(tickets)));
-    // After the last, as others may have the CPU for long.
-    if woke.filter(|&woke| woke).count() > 0 {
-        offer_cpu();
-    }
+    let summon = |(_, Ask { node, tickets })| shared.summon(node, wanted(tickets));
+    offer_cpu_after(must_wake.map(summon));
     // Nothing between the first invitation and the end of the wait can
     // unwind, as the helpers use this frame; but where `own` has forked, no
     // helper has it in the child.
@@ -281,6 +278,13 @@ pub(crate) fn fork(
     }
     call.resume_panic();
     1 + invited - withdrawn
+}
+
+/// Offers the CPU where any of these wake-ups has woken somebody: after the last, as others may have the CPU for long.
+fn offer_cpu_after(wake_ups: impl Iterator<Item = bool>) {
+    if wake_ups.filter(|&woke| woke).count() > 0 {
+        offer_cpu();
+    }
 }
 
 /// Some of a call's nodes, by their place in its team; from the 64th on they are one.
@@ -362,9 +366,7 @@ impl<'a> Member<'a> {
         let Some(late) = self.late else { return };
         with_current(self.shared, |worker| worker.into_iter().for_each(Worker::note_cpu_of_guest));
         let asks = late.team.asks(self.shared, self.helper);
-        if asks.filter(|ask| self.shared.summon_late(ask.node, ask.tickets)).count() > 0 {
-            offer_cpu();
-        }
+        offer_cpu_after(asks.map(|ask| self.shared.summon_late(ask.node, ask.tickets)));
     }
 
     /// Returns the member's number: 0 for the caller, and for helpers one from 1 to as many as were asked, none twice.

@@ -55,9 +55,9 @@ pub(crate) fn wait(worker: &Worker<'_>, done: &Completion, mut run_own: impl FnM
     wait_until(done, &mut looks, run_own, look, sleep);
     worker.end_looks(&looks);
     if counted {
+        // Which notes a guest's CPU, too.
         worker.begins_work();
-    }
-    if forgot.get() {
+    } else if forgot.get() {
         let _ = worker.cpu.note();
     }
 }

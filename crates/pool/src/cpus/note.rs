@@ -43,10 +43,13 @@ impl<'n> CpuNote<'n> {
 
     /// Notes the CPU that the calling thread is on.
     pub(crate) fn note(&self) -> Noted {
+        self.note_on(affinity::current_cpu())
+    }
+
+    fn note_on(&self, cpu: CpuId) -> Noted {
         self.forget();
-        let here = affinity::current_cpu();
-        self.on.set(Some(here));
-        if self.node.enter(here) { Noted::Shared } else { Noted::Alone }
+        self.on.set(Some(cpu));
+        if self.node.enter(cpu) { Noted::Shared } else { Noted::Alone }
     }
 
     /// Notes where the calling thread is, if that is elsewhere by now.
@@ -89,25 +92,25 @@ impl<'n> CpuNote<'n> {
     /// It does not where these are not all that it may use, as one of them is offline, or somebody has chosen
     /// others: that is not to be undone.
     pub(crate) fn move_away(&self, allowed: &CpuSet) -> Moved {
+        match self.move_once(allowed) {
+            // Another may have come to the same CPU at the same time.
+            Moved::To(cpu) if self.node.is_shared(cpu) => match self.move_once(allowed) {
+                Moved::Not => Moved::To(cpu),
+                again => again,
+            },
+            moved => moved,
+        }
+    }
+
+    fn move_once(&self, allowed: &CpuSet) -> Moved {
         // First, so that another who looks now, and is alone here without this thread, stays.
         self.forget();
-        // Another may come to the same CPU at the same time.
-        const TRIES: usize = 2;
-        for _ in 0..TRIES {
-            match self.move_to_free(allowed) {
-                Moved::To(cpu) if self.node.enter(cpu) => self.node.leave(cpu),
-                Moved::To(cpu) => {
-                    self.on.set(Some(cpu));
-                    return Moved::To(cpu);
-                }
-                moved => {
-                    let _ = self.note();
-                    return moved;
-                }
-            }
-        }
-        let _ = self.note();
-        Moved::To(self.on.get().unwrap_or_else(affinity::current_cpu))
+        let moved = self.move_to_free(allowed);
+        let _ = match moved {
+            Moved::To(cpu) => self.note_on(cpu),
+            Moved::Not | Moved::Narrowed => self.note(),
+        };
+        moved
     }
 
     fn move_to_free(&self, allowed: &CpuSet) -> Moved {

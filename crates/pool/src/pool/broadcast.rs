@@ -1,6 +1,5 @@
 //! Running a closure on every helper.
 
-use std::mem::needs_drop;
 use std::panic::resume_unwind;
 use std::sync::Arc;
 
@@ -66,10 +65,10 @@ pub(crate) fn broadcast_on<R: Send>(
 }
 
 /// Runs `f` on every helper once, and puts each result in its place.
-fn broadcast_into<F: Fn(&Member<'_>) -> R + Sync, R: Send>(
+fn broadcast_into<R: Send>(
     shared: &Arc<Shared>,
     results: &Results<R>,
-    f: F,
+    f: impl Fn(&Member<'_>) -> R + Sync,
 ) {
     calling(shared, |caller| {
         let asks = (0..shared.nodes.len()).map(|node| {
@@ -82,10 +81,7 @@ fn broadcast_into<F: Fn(&Member<'_>) -> R + Sync, R: Send>(
             move || share.run_as(shared, helper, true)
         });
         fork(caller, asks, false, &*share, own);
-        if needs_drop::<F>() {
-            // Its destructors are the caller's own.
-            caller.run(|| drop(share));
-        }
+        caller.drop_called(share);
     });
 }
 

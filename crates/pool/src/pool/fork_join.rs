@@ -1,7 +1,5 @@
 //! Running a closure on a team: the caller and helpers that come.
 
-use std::mem::needs_drop;
-
 use crossbeam_utils::CachePadded;
 
 use super::Pool;
@@ -39,7 +37,7 @@ impl Pool {
     /// assert_eq!((members, calls.into_inner()), (2, 2));
     /// # Ok::<(), firsttouch_pool::PoolError>(())
     /// ```
-    pub fn run<F: Fn(&Member<'_>) + Sync>(&self, team: &Team, f: F) -> usize {
+    pub fn run(&self, team: &Team, f: impl Fn(&Member<'_>) + Sync) -> usize {
         calling(&self.shared, |caller| {
             let _kept = team.keep(caller);
             // In lines of its own, as the caller's stack is written to while helpers read this.
@@ -54,10 +52,7 @@ impl Pool {
                     fork(caller, asks, team.wakes_late(), &*share, Some(own))
                 }
             };
-            if needs_drop::<F>() {
-                // Its destructors are the caller's own, as its part was.
-                caller.run(|| drop(share));
-            }
+            caller.drop_called(share);
             members
         })
     }
