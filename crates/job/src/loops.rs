@@ -35,8 +35,8 @@ const DEFAULTS_HOLD: &str = "an align of 1 and no parts are right for every rang
 /// help arrives waits for nobody. A loop worth one thread wakes nobody. Unlike a
 /// [`Job`](crate::Job), a loop makes no report; it costs little more than the
 /// pool's call, and allocates nothing of its own where the range lives
-/// [anywhere](Location::Anywhere), the pool has one node, and there are at
-/// most 512 chunks or the schedule is dynamic or guided. A deterministic
+/// [anywhere](Location::Anywhere), the pool has one node, and at most 256
+/// threads take part or the schedule is dynamic or guided. A deterministic
 /// reduction always allocates for its leaves.
 ///
 /// Loops nest, in loops and in the pool's `join` and `scope`. What a loop's

@@ -8,6 +8,7 @@ use crate::job::seats::{self, Demand, Limits};
 use crate::job::sites::Sites;
 use crate::job::work::Work;
 use crate::location::parts::{self, Share};
+use crate::plan::Grain;
 use crate::schedule::Cut;
 use crate::{CpuShare, JobError, Location, Plan, PlanBuilder, PlanError, Steal};
 use firsttouch_topology::Topology;
@@ -83,6 +84,18 @@ impl Options {
         threads: usize,
     ) -> Result<Plan<usize>, PlanError> {
         self.builder(range.start, range.len(), threads).build()
+    }
+
+    /// As [`plan`](Self::plan), for one thread that looks at the clock between chunks: not too often.
+    #[inline]
+    pub(crate) fn plan_for_one(
+        &self,
+        range: Range<usize>,
+        threads: usize,
+    ) -> Result<Plan<usize>, PlanError> {
+        let builder = self.builder(range.start, range.len(), threads);
+        let is_fine = self.cut.grain == Grain::Fine;
+        if is_fine { builder.grain(Grain::Balanced) } else { builder }.build()
     }
 
     /// The range, which is worth so many threads, as one share per node.

@@ -26,6 +26,9 @@ use crate::integer::Unsigned;
 /// The kernel's `load_balance_factor` in `padata_do_multithreaded`.
 pub const LOAD_BALANCE_FACTOR: u8 = 4;
 
+/// Chunks per thread where threads take several at once, and fewer towards the end.
+const FINE_FACTOR: u8 = 64;
+
 /// How a range is cut into chunks, and how many threads it is worth.
 ///
 /// All quantities are in the range's own units: bytes, elements, rows.
@@ -115,6 +118,7 @@ impl<T: Unsigned> Plan<T> {
     }
 
     /// Returns neighbouring chunks as one range; `None` where there are none, or one is past the last.
+    #[inline]
     pub(crate) fn span(&self, indices: Range<T>) -> Option<Range<T>> {
         let last = indices.end.checked_sub(T::from(1)).filter(|&last| indices.start <= last)?;
         Some(self.chunk(indices.start)?.start..self.chunk(last)?.end)
@@ -232,6 +236,8 @@ pub struct PlanBuilder<T> {
 pub(crate) enum Grain<T> {
     /// A thread's share over [`LOAD_BALANCE_FACTOR`], and at least `min_chunk`.
     Balanced,
+    /// As [`Balanced`](Self::Balanced), over [`FINE_FACTOR`].
+    Fine,
     /// One chunk for each thread.
     PerThread,
     /// As [`Balanced`](Self::Balanced) for so many threads, whatever the number that runs; not zero.
@@ -251,7 +257,7 @@ impl<T: Copy> Grain<T> {
             Self::AtLeast(length) | Self::AtMost(length) | Self::BalancedUpTo(length) => {
                 Some(length)
             }
-            Self::Balanced | Self::PerThread | Self::BalancedFor(_) => None,
+            Self::Balanced | Self::Fine | Self::PerThread | Self::BalancedFor(_) => None,
         }
     }
 }
@@ -311,7 +317,7 @@ impl<T: Unsigned> PlanBuilder<T> {
                     Grain::BalancedFor(fixed) => fixed,
                     _ => threads,
                 };
-                let least = chunk_units(size, align, min_chunk, cut_for);
+                let least = chunk_units(size, align, min_chunk, cut_for, LOAD_BALANCE_FACTOR);
                 let balanced = most_chunks(size, align, least);
                 match grain {
                     Grain::BalancedUpTo(length) => {
@@ -320,6 +326,10 @@ impl<T: Unsigned> PlanBuilder<T> {
                     }
                     _ => balanced,
                 }
+            }
+            Grain::Fine => {
+                let least = chunk_units(size, align, min_chunk, threads, FINE_FACTOR);
+                most_chunks(size, align, least)
             }
             Grain::PerThread => {
                 let least = div_ceil(min_chunk.max(T::from(1)), align);
@@ -338,13 +348,13 @@ fn threads_worth<T: Unsigned>(size: T, align: T, min_chunk: T, max_threads: T) -
     quotient(size, min_chunk.max(align)).max(T::from(1)).min(max_threads)
 }
 
-/// The least chunk in units of `align`: at least one.
+/// The least chunk in units of `align`, with so many for each thread: at least one.
 ///
 /// Divides twice where the kernel divides by a product, which is the same
 /// number and cannot overflow.
 #[inline]
-fn chunk_units<T: Unsigned>(size: T, align: T, min_chunk: T, threads: T) -> T {
-    let share = size / threads / T::from(LOAD_BALANCE_FACTOR);
+fn chunk_units<T: Unsigned>(size: T, align: T, min_chunk: T, threads: T, factor: u8) -> T {
+    let share = size / threads / T::from(factor);
     div_ceil(share.max(min_chunk).max(T::from(1)), align)
 }
 

@@ -9,13 +9,15 @@ use crate::plan::{Grain, Plan};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Schedule {
-    /// Four chunks for each thread, side by side; a thread takes its own first, then what is left of the others'. (the default)
+    /// A part for each thread, side by side; a thread takes its own first, a quarter of it or less at once, then what is left of the others'. (the default)
     ///
     /// The default because it gives up little in any loop: run again over the
-    /// same data, a thread gets the same chunks, as under `Static`, and finds
+    /// same data, a thread gets the same units, as under `Static`, and finds
     /// them in its caches; where threads are unequally fast, or help comes
-    /// late, three quarters of a thread's part can still go to another. The
-    /// chunks are a [`Plan`]'s.
+    /// late, three quarters of a thread's part can still go to another. Ranges
+    /// become shorter towards the end of a part, each at most half of what is
+    /// left there, down to a 64th of it or `min_chunk`, so that threads end
+    /// together: some eight ranges for each.
     #[default]
     Auto,
     /// One chunk for each thread: the least overhead where every iteration takes the same time.
@@ -73,7 +75,7 @@ impl Cut {
 impl From<Schedule> for Cut {
     fn from(schedule: Schedule) -> Self {
         let (grain, order) = match schedule {
-            Schedule::Auto => (Grain::Balanced, Order::OwnFirst),
+            Schedule::Auto => (Grain::Fine, Order::OwnFirst),
             Schedule::Static => (Grain::PerThread, Order::OwnFirst),
             Schedule::Dynamic { chunk } => (Grain::AtMost(chunk), Order::Ascending),
             Schedule::Guided { min_chunk } => (Grain::AtLeast(min_chunk), Order::Guided),

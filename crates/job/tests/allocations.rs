@@ -98,8 +98,8 @@ fn a_loop_allocates_no_more_than_the_pools_call_it_makes() -> Result<(), Box<dyn
     let call = allocations(|| {
         pool.run(&Team::new().keep_caller(false).invite(node, 3), |_| ());
     });
-    let mut data = [1_u64; 40];
-    for size in [2, 40] {
+    let mut data = [1_u64; 4000];
+    for size in [2, 40, 4000] {
         for schedule in [
             Schedule::Auto,
             Schedule::Static,

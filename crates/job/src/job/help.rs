@@ -26,7 +26,7 @@ pub(crate) trait Way: Clone + Sync {
     /// Whether no thread can take a chunk any more.
     fn is_used_up(&self) -> bool;
 
-    /// The chunks that it has taken, and all that there were; `None` where it does not count.
+    /// The units that it has taken, and all that there were; `None` where it does not count.
     fn taken(&self) -> Option<(usize, usize)>;
 }
 

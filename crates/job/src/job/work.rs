@@ -86,17 +86,13 @@ impl<'t> Work<'t> {
     pub(crate) fn take(&self, seat: &mut Seat) -> Option<Range<usize>> {
         match &self.queue {
             Queue::Ascending(cursor) => self.chunk(cursor.take()?),
-            Queue::OwnFirst(claims) => self.chunk(claims.take(seat)?),
+            Queue::OwnFirst(claims) => self.span(claims.take(seat, |one| self.together(one))?),
             Queue::Guided { cursor, threads } => {
                 let chunks = self.chunks();
-                let run = cursor.take_run(|first| {
-                    let (before, plan) = self.piece(first);
+                self.span(cursor.take_run(|first| {
                     let share = (chunks - first) / threads / 2;
-                    // A range ends where its plan does.
-                    share.min(before + plan.chunks() - first)
-                })?;
-                let (before, plan) = self.piece(run.start);
-                plan.span(run.start - before..run.end - before)
+                    share.min(self.together(first).end - first)
+                })?)
             }
         }
     }
@@ -109,9 +105,9 @@ impl<'t> Work<'t> {
         }
     }
 
-    /// Whether each range taken is a chunk.
-    pub(crate) fn counts_ranges(&self) -> bool {
-        !matches!(self.queue, Queue::Guided { .. })
+    /// Whether threads take long ranges first.
+    pub(crate) fn is_guided(&self) -> bool {
+        matches!(self.queue, Queue::Guided { .. })
     }
 
     /// Whether all is taken.
@@ -140,6 +136,20 @@ impl<'t> Work<'t> {
     fn chunk(&self, index: usize) -> Option<Range<usize>> {
         let (before, plan) = self.piece(index);
         plan.chunk(index - before)
+    }
+
+    /// Neighbouring chunks as one range; all are [together](Self::together).
+    #[inline]
+    fn span(&self, indices: Range<usize>) -> Option<Range<usize>> {
+        let (before, plan) = self.piece(indices.start);
+        plan.span(indices.start - before..indices.end - before)
+    }
+
+    /// The chunks that make one range with this one: a range ends where its plan does.
+    #[inline]
+    fn together(&self, index: usize) -> Range<usize> {
+        let (before, plan) = self.piece(index);
+        before..before + plan.chunks()
     }
 
     /// The plan that a chunk is of, and the chunks of the plans before it.

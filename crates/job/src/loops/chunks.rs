@@ -78,7 +78,7 @@ pub(crate) struct Anywhere<'r> {
     work: &'r Work<'r>,
     seat: Seat,
     pause: Pause,
-    /// Ranges taken.
+    /// Units taken.
     taken: usize,
     /// The node of a helper; `None` for a caller from outside.
     helper_node: Option<NodeId>,
@@ -99,7 +99,7 @@ impl<'r> Anywhere<'r> {
             return None;
         }
         let taken = self.work.take(&mut self.seat);
-        self.taken += usize::from(taken.is_some());
+        self.taken += taken.as_ref().map_or(0, Range::len);
         taken
     }
 }
@@ -116,7 +116,7 @@ impl Way for Anywhere<'_> {
     }
 
     fn taken(&self) -> Option<(usize, usize)> {
-        self.work.counts_ranges().then(|| (self.taken, self.work.chunks()))
+        (!self.work.is_guided()).then_some((self.taken, self.work.size))
     }
 }
 
@@ -179,7 +179,7 @@ pub(crate) fn run_shares(
 /// A range that lives nowhere in particular needs nobody seated: one queue, which all take from.
 ///
 /// Nothing here allocates but the pool's own call, unless there are more
-/// chunks than a queue has room for in this frame, or nodes to choose from.
+/// threads than a queue has room for in this frame, or nodes to choose from.
 pub(super) fn run_anywhere<B: Fn(&mut ThreadChunks<'_, '_>) + Sync>(
     pool: &Pool,
     options: &Options,
@@ -193,17 +193,20 @@ pub(super) fn run_anywhere<B: Fn(&mut ThreadChunks<'_, '_>) + Sync>(
     let most =
         options.threads(helpers, pool.topology()).min(helpers + usize::from(calling.is_none()));
     let mut entry = Entry::of(run_anywhere::<B> as *const () as usize, range.len());
-    let mut plan = options.plan(range, most)?;
-    if plan.threads() > 1 && help.after.is_none() && entry.expected() == Expected::Brief {
-        match run_briefly(&plan, &body) {
-            None => return Ok(()),
-            Some(left) => {
-                entry.note(Expected::Short);
-                entry = entry.of_rest();
-                plan = options.plan(left, most)?;
+    let mut range = range;
+    if help.after.is_none() && entry.expected() == Expected::Brief {
+        let plan = options.plan_for_one(range.clone(), most)?;
+        if plan.threads() > 1 {
+            match run_briefly(&plan, &body) {
+                None => return Ok(()),
+                Some(left) => {
+                    entry.note(Expected::Short);
+                    (entry, range) = (entry.of_rest(), left);
+                }
             }
         }
     }
+    let plan = options.plan(range, most)?;
     let threads = plan.threads();
     if threads <= 1 {
         let plan = options.cut.alone(plan);

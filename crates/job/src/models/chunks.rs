@@ -50,22 +50,43 @@ fn each_number_of_a_cursor_is_in_one_run() {
     take_all(|| cursor(4), take, 4);
 }
 
+/// Takes all that there is for a thread.
+fn claim(claims: &Claims, thread: usize, places: &Places) {
+    let mut seat = Seat::of(thread);
+    while let Some(run) = claims.take(&mut seat, |_| 0..usize::MAX) {
+        run.for_each(|number| places.count(number));
+    }
+    assert!(claims.is_used_up());
+}
+
 #[test]
 fn each_number_is_claimed_once() {
-    let take = |claims: &Claims, thread: usize, places: &Places| {
-        let mut seat = Seat::of(thread);
-        while let Some(number) = claims.take(&mut seat) {
-            places.count(number);
-        }
-        assert!(claims.is_used_up());
-    };
-    take_all(|| Claims::new(3, 2), take, 3);
+    take_all(|| Claims::new(3, 2), claim, 3);
+}
+
+#[test]
+fn each_number_is_claimed_once_where_several_are_at_a_time() {
+    take_all(|| Claims::new(5, 1), claim, 5);
+}
+
+#[test]
+fn runs_that_nobody_sits_at_are_claimed() {
+    check(|| {
+        let shared = Arc::new((Claims::new(4, 4), Places::new(4)));
+        let other = thread::spawn({
+            let shared = Arc::clone(&shared);
+            move || claim(&shared.0, 1, &shared.1)
+        });
+        claim(&shared.0, 0, &shared.1);
+        other.join().expect("it takes numbers");
+        assert_eq!(shared.1.counts(), vec![1; 4]);
+    });
 }
 
 /// Has a thread close what another takes from, and looks that it takes nothing more itself.
 fn close<Q: Send + Sync + 'static>(
     queue: impl Fn() -> Q + Send + Sync + 'static,
-    take: impl Fn(&Q) -> Option<usize> + Copy + Send + Sync + 'static,
+    take: impl Fn(&Q, &mut Seat) -> Option<usize> + Copy + Send + Sync + 'static,
     close: impl Fn(&Q) + Send + Sync + 'static,
     is_used_up: impl Fn(&Q) -> bool + Send + Sync + 'static,
 ) {
@@ -74,17 +95,19 @@ fn close<Q: Send + Sync + 'static>(
         let other = thread::spawn({
             let shared = Arc::clone(&shared);
             move || {
-                while let Some(number) = take(&shared.0) {
+                let mut seat = Seat::of(1);
+                while let Some(number) = take(&shared.0, &mut seat) {
                     shared.1.count(number);
                 }
             }
         });
-        if let Some(number) = take(&shared.0) {
+        let mut seat = Seat::of(0);
+        if let Some(number) = take(&shared.0, &mut seat) {
             shared.1.count(number);
         }
         close(&shared.0);
         assert!(is_used_up(&shared.0));
-        assert_eq!(take(&shared.0), None);
+        assert_eq!(take(&shared.0, &mut seat), None);
         other.join().expect("it ends");
         assert!(shared.1.counts().iter().all(|&taken| taken <= 1));
     });
@@ -92,11 +115,12 @@ fn close<Q: Send + Sync + 'static>(
 
 #[test]
 fn who_closes_a_cursor_finds_it_used_up() {
-    close(|| cursor(3), Cursor::take, Cursor::close, Cursor::is_used_up);
+    let take = |cursor: &Cursor, _: &mut Seat| cursor.take();
+    close(|| cursor(3), take, Cursor::close, Cursor::is_used_up);
 }
 
 #[test]
 fn who_closes_claims_finds_them_used_up() {
-    let take = |claims: &Claims| claims.take(&mut Seat::of(0));
+    let take = |claims: &Claims, seat: &mut Seat| claims.take(seat, |_| 0..3).map(|run| run.start);
     close(|| Claims::new(3, 1), take, Claims::close, Claims::is_used_up);
 }

@@ -97,7 +97,7 @@ fn u8_every_thread_count_and_chunk_size_is_the_kernels() {
                 for threads in 1..=demand {
                     let max_threads = threads as u8;
                     let got = threads_worth(size, align, min_chunk, max_threads);
-                    let units = chunk_units(size, align, min_chunk, got);
+                    let units = chunk_units(size, align, min_chunk, got, LOAD_BALANCE_FACTOR);
                     let share = wide_size / (threads * u32::from(LOAD_BALANCE_FACTOR));
                     let least = share.max(wide_min).max(1).div_ceil(wide_align);
                     assert!((u32::from(got), u32::from(units)) == (threads, least));

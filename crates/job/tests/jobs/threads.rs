@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::fs;
 use std::sync::{Arc, Mutex};
 
-use firsttouch_job::{CpuShare, Job, Location, Loop, Steal};
+use firsttouch_job::{CpuShare, Job, Location, Loop, Schedule, Steal};
 use firsttouch_pool::{Helper, Pool};
 use firsttouch_topology::{CpuSet, Topology, affinity};
 
@@ -61,8 +61,9 @@ fn the_cpu_quota_bounds_jobs_and_loops_by_default() -> Result {
             assert_eq!(asked.chunks, 20, "who asks for more gets it");
         }
         let ran = Mutex::new(0);
-        Loop::new().for_each_chunk(&pool, 0..10_000, |_| *ran.lock().expect("no panic") += 1)?;
-        assert_eq!(ran.into_inner()?, chunks(threads), "{quota}");
+        let one_each = Loop::new().schedule(Schedule::Static);
+        one_each.for_each_chunk(&pool, 0..10_000, |_| *ran.lock().expect("no panic") += 1)?;
+        assert_eq!(ran.into_inner()?, threads, "{quota}");
     }
     Ok(())
 }
