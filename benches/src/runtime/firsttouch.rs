@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, ensure};
-use firsttouch::{CpuSet, Pool, Team, Topology, for_each_index, reduce};
+use firsttouch::{CpuSet, Pool, Team, Topology, for_each_index, join, reduce};
 
 use super::{Count, Fib, Inside, Item, Join, Node, Runtime, Work};
 
@@ -71,11 +71,11 @@ impl Runtime for Firsttouch {
     }
 
     fn fib(&mut self, fib: Fib) -> Option<u64> {
-        self.on_a_helper(|| fib.run(&mut Joining(&self.pool)))
+        self.on_a_helper(|| fib.run(&mut Joining))
     }
 
     fn count(&mut self, root: Node) -> Option<u64> {
-        self.on_a_helper(|| Count(root).run(&mut Joining(&self.pool)))
+        self.on_a_helper(|| Count(root).run(&mut Joining))
     }
 
     fn spawn(&mut self, n: usize, item: Item<'_>) -> Option<()> {
@@ -101,12 +101,12 @@ impl Runtime for Firsttouch {
     }
 }
 
-struct Joining<'pool>(&'pool Pool);
+/// Joins in the pool that the calling helper works for, as rayon's `join` does.
+struct Joining;
 
-impl Join for Joining<'_> {
+impl Join for Joining {
     #[inline]
     fn both<A: Work, B: Work>(&mut self, a: A, b: B) -> (A::Answer, B::Answer) {
-        let pool = self.0;
-        pool.join(|| a.run(&mut Self(pool)), || b.run(&mut Self(pool)))
+        join(|| a.run(&mut Self), || b.run(&mut Self))
     }
 }

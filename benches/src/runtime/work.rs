@@ -73,16 +73,19 @@ impl Work for Count {
     type Answer = u64;
 
     fn run<J: Join>(self, join: &mut J) -> u64 {
-        1 + Children { of: self.0, from: 0, to: self.0.children() }.run(join)
+        1 + Children { of: self.0, from: 0, to: self.0.children() as usize }.run(join)
     }
 }
 
 /// Counts the trees of a range of a node's children.
+///
+/// Its numbers are as wide as registers: compilers copy two narrow ones with
+/// one load, which waits until both stores have reached the cache.
 #[derive(Clone, Copy, Debug)]
 struct Children {
     of: Node,
-    from: u32,
-    to: u32,
+    from: usize,
+    to: usize,
 }
 
 impl Work for Children {
@@ -92,7 +95,7 @@ impl Work for Children {
         let Self { of, from, to } = self;
         match to - from {
             0 => 0,
-            1 => Count(of.child(from)).run(join),
+            1 => Count(of.child(from as u32)).run(join),
             n => {
                 let middle = from + n / 2;
                 let (one, other) =

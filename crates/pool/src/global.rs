@@ -185,7 +185,7 @@ fn with_worker_out_of_line<R>(f: impl FnOnce(&Worker<'_>) -> R) -> R {
 /// let one = std::sync::Arc::new(1);
 /// firsttouch_pool::join(|| *one, || 2);
 /// ```
-#[inline]
+#[inline(always)]
 pub fn join<A, B, RA, RB>(a: A, b: B) -> (RA, RB)
 where
     A: FnOnce() -> RA + Send,
@@ -193,7 +193,8 @@ where
     RA: Send,
     RB: Send,
 {
-    // As in `Pool::join`.
+    // As in `Pool::join`; and always in the caller, which then has one function
+    // to call for each half and passes it what it needs in registers.
     if innermost_has_enough() {
         return task::join_in_turn(a, b);
     }
