@@ -3,12 +3,12 @@
 use std::num::NonZeroUsize;
 use std::ops::Range;
 
+use crate::job::help::expected::Expected;
 use crate::job::run::Running;
 use crate::job::seats::{self, Demand, Limits};
 use crate::job::sites::Sites;
 use crate::job::work::Work;
 use crate::location::parts::{self, Share};
-use crate::plan::Grain;
 use crate::schedule::Cut;
 use crate::{CpuShare, JobError, Location, Plan, PlanBuilder, PlanError, Steal};
 use firsttouch_topology::Topology;
@@ -86,16 +86,16 @@ impl Options {
         self.builder(range.start, range.len(), threads).build()
     }
 
-    /// As [`plan`](Self::plan), for one thread that looks at the clock between chunks: not too often.
+    /// Cuts a range for so many threads, which are expected to take so long.
     #[inline]
-    pub(crate) fn plan_for_one(
+    pub(crate) fn plan_expecting(
         &self,
         range: Range<usize>,
         threads: usize,
+        expected: Expected,
     ) -> Result<Plan<usize>, PlanError> {
         let builder = self.builder(range.start, range.len(), threads);
-        let is_fine = self.cut.grain == Grain::Fine;
-        if is_fine { builder.grain(Grain::Balanced) } else { builder }.build()
+        builder.grain(self.cut.expecting(expected).grain).build()
     }
 
     /// The range, which is worth so many threads, as one share per node.

@@ -26,9 +26,6 @@ use crate::integer::Unsigned;
 /// The kernel's `load_balance_factor` in `padata_do_multithreaded`.
 pub const LOAD_BALANCE_FACTOR: u8 = 4;
 
-/// Chunks per thread where threads take several at once, and fewer towards the end.
-const FINE_FACTOR: u8 = 64;
-
 /// How a range is cut into chunks, and how many threads it is worth.
 ///
 /// All quantities are in the range's own units: bytes, elements, rows.
@@ -236,8 +233,8 @@ pub struct PlanBuilder<T> {
 pub(crate) enum Grain<T> {
     /// A thread's share over [`LOAD_BALANCE_FACTOR`], and at least `min_chunk`.
     Balanced,
-    /// As [`Balanced`](Self::Balanced), over [`FINE_FACTOR`].
-    Fine,
+    /// As [`Balanced`](Self::Balanced), over this number instead; not zero.
+    BalancedBy(u8),
     /// One chunk for each thread.
     PerThread,
     /// As [`Balanced`](Self::Balanced) for so many threads, whatever the number that runs; not zero.
@@ -257,7 +254,7 @@ impl<T: Copy> Grain<T> {
             Self::AtLeast(length) | Self::AtMost(length) | Self::BalancedUpTo(length) => {
                 Some(length)
             }
-            Self::Balanced | Self::Fine | Self::PerThread | Self::BalancedFor(_) => None,
+            Self::Balanced | Self::BalancedBy(_) | Self::PerThread | Self::BalancedFor(_) => None,
         }
     }
 }
@@ -312,12 +309,16 @@ impl<T: Unsigned> PlanBuilder<T> {
         // The multiples of `align` that the range touches.
         let units = || div_ceil(start + size, align) - quotient(start, align);
         let chunks = match grain {
-            Grain::Balanced | Grain::BalancedFor(_) | Grain::BalancedUpTo(_) => {
-                let cut_for = match grain {
-                    Grain::BalancedFor(fixed) => fixed,
-                    _ => threads,
+            Grain::Balanced
+            | Grain::BalancedBy(_)
+            | Grain::BalancedFor(_)
+            | Grain::BalancedUpTo(_) => {
+                let (cut_for, factor) = match grain {
+                    Grain::BalancedFor(fixed) => (fixed, LOAD_BALANCE_FACTOR),
+                    Grain::BalancedBy(factor) => (threads, factor),
+                    _ => (threads, LOAD_BALANCE_FACTOR),
                 };
-                let least = chunk_units(size, align, min_chunk, cut_for, LOAD_BALANCE_FACTOR);
+                let least = chunk_units(size, align, min_chunk, cut_for, factor);
                 let balanced = most_chunks(size, align, least);
                 match grain {
                     Grain::BalancedUpTo(length) => {
@@ -326,10 +327,6 @@ impl<T: Unsigned> PlanBuilder<T> {
                     }
                     _ => balanced,
                 }
-            }
-            Grain::Fine => {
-                let least = chunk_units(size, align, min_chunk, threads, FINE_FACTOR);
-                most_chunks(size, align, least)
             }
             Grain::PerThread => {
                 let least = div_ceil(min_chunk.max(T::from(1)), align);

@@ -1,5 +1,6 @@
 //! Schedules: how a loop's range is cut, and who takes which chunk.
 
+use crate::job::help::expected::Expected;
 use crate::plan::{Grain, Plan};
 
 /// How a loop's range is cut, and who takes which chunk; the words are OpenMP's.
@@ -53,6 +54,12 @@ pub(crate) enum Order {
     OwnFirst,
 }
 
+/// Into how many chunks a thread's part is cut where it takes several at once, and fewer towards the end.
+const FINEST: u8 = 64;
+
+/// The same where the whole loop takes some microseconds: to take from another's part costs a tenth of one.
+const FINEST_OF_SHORT: u8 = 16;
+
 /// How a part is cut, and the order in which its chunks are taken.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cut {
@@ -63,6 +70,18 @@ pub(crate) struct Cut {
 impl Cut {
     /// The kernel's: four chunks for each thread, one after another.
     pub(crate) const KERNEL: Self = Self { grain: Grain::Balanced, order: Order::Ascending };
+
+    /// The same for a loop that is expected to take so long.
+    #[inline]
+    pub(crate) fn expecting(self, expected: Expected) -> Self {
+        let grain = match (self.grain, expected) {
+            (Grain::BalancedBy(_), Expected::Short) => Grain::BalancedBy(FINEST_OF_SHORT),
+            // One thread takes them all, and looks at the clock between.
+            (Grain::BalancedBy(_), Expected::Brief) => Grain::Balanced,
+            (grain, _) => grain,
+        };
+        Self { grain, ..self }
+    }
 
     /// What a thread that runs all by itself does: one chunk, where no length was asked for.
     #[inline]
@@ -75,7 +94,7 @@ impl Cut {
 impl From<Schedule> for Cut {
     fn from(schedule: Schedule) -> Self {
         let (grain, order) = match schedule {
-            Schedule::Auto => (Grain::Fine, Order::OwnFirst),
+            Schedule::Auto => (Grain::BalancedBy(FINEST), Order::OwnFirst),
             Schedule::Static => (Grain::PerThread, Order::OwnFirst),
             Schedule::Dynamic { chunk } => (Grain::AtMost(chunk), Order::Ascending),
             Schedule::Guided { min_chunk } => (Grain::AtLeast(min_chunk), Order::Guided),

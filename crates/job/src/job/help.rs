@@ -75,18 +75,18 @@ impl Help {
     }
 }
 
-/// Runs the caller's part, and notes whether it could have run all in as little time as help costs.
+/// Runs the caller's part, and notes what to expect the next time.
 #[inline(never)]
 fn run_timed<W: Way>(way: &mut W, entry: Entry, own: &impl Fn(&mut W)) {
     let began = Instant::now();
     own(way);
+    let took = began.elapsed();
     // Where others took more than half, theirs may have been the long ones.
-    if let Some((taken, all)) = way.taken().filter(|&(taken, all)| taken >= all.div_ceil(2)) {
-        let alone = if taken == all { began.elapsed() } else { began.elapsed() * 2 };
-        if Expected::of_alone(alone) == Expected::Brief {
-            entry.note(Expected::Brief);
-        }
-    }
+    let alone = way.taken().filter(|&(taken, all)| taken >= all.div_ceil(2) && taken > 0);
+    let alone =
+        alone.map(|(taken, all)| Expected::of_alone(took.mul_f64(all as f64 / taken as f64)));
+    let is_brief = alone == Some(Expected::Brief);
+    entry.note(if is_brief { Expected::Brief } else { Expected::of(took) });
 }
 
 /// Runs the caller's part where helpers sleep, and wakes them first or when it takes longer than expected.

@@ -193,20 +193,21 @@ pub(super) fn run_anywhere<B: Fn(&mut ThreadChunks<'_, '_>) + Sync>(
     let most =
         options.threads(helpers, pool.topology()).min(helpers + usize::from(calling.is_none()));
     let mut entry = Entry::of(run_anywhere::<B> as *const () as usize, range.len());
-    let mut range = range;
-    if help.after.is_none() && entry.expected() == Expected::Brief {
-        let plan = options.plan_for_one(range.clone(), most)?;
-        if plan.threads() > 1 {
-            match run_briefly(&plan, &body) {
-                None => return Ok(()),
-                Some(left) => {
-                    entry.note(Expected::Short);
-                    (entry, range) = (entry.of_rest(), left);
-                }
+    let mut expected = entry.expected();
+    if help.after.is_some() && expected == Expected::Brief {
+        expected = Expected::Short;
+    }
+    let mut plan = options.plan_expecting(range, most, expected)?;
+    if plan.threads() > 1 && expected == Expected::Brief {
+        match run_briefly(&plan, &body) {
+            None => return Ok(()),
+            Some(left) => {
+                entry.note(Expected::Short);
+                entry = entry.of_rest();
+                plan = options.plan_expecting(left, most, Expected::Short)?;
             }
         }
     }
-    let plan = options.plan(range, most)?;
     let threads = plan.threads();
     if threads <= 1 {
         let plan = options.cut.alone(plan);
