@@ -17,8 +17,9 @@ pub enum Schedule {
     /// them in its caches; where threads are unequally fast, or help comes
     /// late, three quarters of a thread's part can still go to another. Ranges
     /// become shorter towards the end of a part, each at most half of what is
-    /// left there, down to a 64th of it or `min_chunk`, so that threads end
-    /// together: some eight ranges for each.
+    /// left there, down to a 255th of it or `min_chunk`, so that threads end
+    /// together: some ten ranges for each. A loop that took less than ten
+    /// microseconds the last time is cut less finely.
     #[default]
     Auto,
     /// One chunk for each thread: the least overhead where every iteration takes the same time.
@@ -55,7 +56,7 @@ pub(crate) enum Order {
 }
 
 /// Into how many chunks a thread's part is cut where it takes several at once, and fewer towards the end.
-const FINEST: u8 = 64;
+const FINEST: u8 = u8::MAX;
 
 /// The same where the whole loop takes some microseconds: to take from another's part costs a tenth of one.
 const FINEST_OF_SHORT: u8 = 16;
@@ -100,5 +101,25 @@ impl From<Schedule> for Cut {
             Schedule::Guided { min_chunk } => (Grain::AtLeast(min_chunk), Order::Guided),
         };
         Self { grain, order }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_cut_finely_depends_on_how_long_a_loop_is_expected_to_take() {
+        let auto = Cut::from(Schedule::Auto);
+        let grains = [Expected::Long, Expected::Short, Expected::Brief];
+        let grains = grains.map(|expected| auto.expecting(expected).grain);
+        let [long, short, brief] = grains;
+        assert_eq!(long, auto.grain);
+        assert!(matches!((long, short), (Grain::BalancedBy(l), Grain::BalancedBy(s)) if s < l));
+        assert_eq!(brief, Grain::Balanced);
+        for schedule in [Schedule::Static, Schedule::Dynamic { chunk: 3 }] {
+            let cut = Cut::from(schedule);
+            assert_eq!(cut.expecting(Expected::Brief).grain, cut.grain);
+        }
     }
 }

@@ -229,6 +229,27 @@ proptest! {
     }
 
     #[test]
+    fn a_finer_cut_has_as_many_chunks_for_each_thread_as_asked_for_and_less_than_twice_as_many(
+        start in 0_u64..100,
+        threads in 1_u64..600,
+        factor in 1_u8..=u8::MAX,
+        more in 0_u64..1_000_000,
+        min_chunk in 0_u64..100,
+    ) {
+        let wanted = threads * u64::from(factor);
+        let cut = |min_chunk| {
+            let builder = Plan::builder(start, wanted + more).min_chunk(min_chunk);
+            builder.max_threads(threads).grain(Grain::BalancedBy(factor)).build()
+        };
+        prop_assert!((wanted..2 * wanted).contains(&cut(0)?.chunks()));
+        let plan = cut(min_chunk)?;
+        prop_assert!(plan.iter().all(|chunk| chunk.end - chunk.start >= min_chunk));
+        let [kernel, same] = [Grain::Balanced, Grain::BalancedBy(LOAD_BALANCE_FACTOR)]
+            .map(|grain| by_grain(start, wanted + more, 1, grain, threads));
+        prop_assert_eq!(kernel, same);
+    }
+
+    #[test]
     fn neighbours_span_what_they_cover_and_a_unit_finds_the_first_chunk_from_it(
         start in 0_u64..100,
         size in 1_u64..10_000,
