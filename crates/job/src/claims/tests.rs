@@ -54,14 +54,14 @@ fn what_is_taken_at_once_lies_together() {
     let together = |number: usize| if number < 5 { 0..5 } else { 5..40 };
     let claims = Claims::new(40, 1);
     let (mut own, mut other) = (Seat::of(0), Seat::of(0));
-    let mut next = |seat: &mut Seat| claims.take(seat, together);
+    let next = |seat: &mut Seat| claims.take(seat, together);
     assert_eq!(next(&mut own), Some(0..5), "not the quarter, which is 10");
     assert_eq!(next(&mut other), Some(30..40));
     assert_eq!(next(&mut own), Some(5..15));
     assert_eq!(next(&mut other), Some(22..30));
     let claims = Claims::new(40, 1);
     let together = |number: usize| if number < 38 { 0..38 } else { 38..40 };
-    let mut next = |seat: &mut Seat| claims.take(seat, together);
+    let next = |seat: &mut Seat| claims.take(seat, together);
     let (mut own, mut other) = (Seat::of(0), Seat::of(0));
     assert_eq!(next(&mut own), Some(0..10));
     assert_eq!(next(&mut other), Some(38..40));

@@ -1,6 +1,6 @@
 //! One share of a run, cut, and the chunks of it that nobody has taken.
 
-use std::ops::Range;
+use std::ops::{Deref, Range};
 
 use firsttouch_topology::{CpuId, CpuSet, NodeId, Topology};
 
@@ -19,7 +19,7 @@ pub(crate) struct Work<'t> {
     /// Units of the share.
     pub(crate) size: usize,
     pieces: Pieces,
-    queue: Queue,
+    queue: Queue<'t>,
 }
 
 /// The ranges of a share; almost always one, which needs no allocation.
@@ -35,20 +35,52 @@ enum Pieces {
 
 /// The chunks that nobody has taken.
 #[derive(Debug)]
-enum Queue {
+enum Queue<'t> {
     Ascending(Cursor),
     Guided { cursor: Cursor, threads: usize },
-    OwnFirst(Claims),
+    OwnFirst(Held<'t>),
+}
+
+/// Claims; they are large.
+#[derive(Debug)]
+enum Held<'t> {
+    /// In the frame of the loop that makes them.
+    InFrame(&'t Claims),
+    Boxed(Box<Claims>),
+}
+
+impl Deref for Held<'_> {
+    type Target = Claims;
+
+    #[inline]
+    fn deref(&self) -> &Claims {
+        match self {
+            Self::InFrame(claims) => claims,
+            Self::Boxed(claims) => claims,
+        }
+    }
 }
 
 impl<'t> Work<'t> {
-    /// A share that lives nowhere in particular.
+    /// A share that lives nowhere in particular; it has [its own claims](Self::claims).
     #[inline]
-    pub(crate) fn anywhere(plan: Plan<usize>, order: Order) -> Self {
+    pub(crate) fn anywhere(plan: Plan<usize>, order: Order, claims: Option<&'t Claims>) -> Self {
         let Range { start, end } = plan.range();
-        let queue = Queue::new(Counter::anywhere(), plan.chunks(), order, plan.threads());
+        let queue = match claims {
+            Some(claims) => Queue::OwnFirst(Held::InFrame(claims)),
+            None => Queue::new(Counter::anywhere(), plan.chunks(), order, plan.threads()),
+        };
         let pieces = Pieces::One(plan);
         Self { node: None, local_cpus: None, size: end - start, pieces, queue }
+    }
+
+    /// The claims of a share that lives nowhere in particular, where its threads take their own chunks first.
+    #[inline]
+    pub(crate) fn claims(plan: &Plan<usize>, order: Order) -> Option<Claims> {
+        match order {
+            Order::OwnFirst => Some(Claims::new(plan.chunks(), plan.threads())),
+            Order::Ascending | Order::Guided => None,
+        }
     }
 
     /// A share of several ranges, for so many threads.
@@ -166,7 +198,7 @@ impl<'t> Work<'t> {
     }
 }
 
-impl Queue {
+impl Queue<'_> {
     #[inline]
     fn new(counter: Counter, chunks: usize, order: Order, threads: usize) -> Self {
         match order {
@@ -174,7 +206,7 @@ impl Queue {
             Order::Guided => {
                 Self::Guided { cursor: Cursor::new(counter, chunks), threads: threads.max(1) }
             }
-            Order::OwnFirst => Self::OwnFirst(Claims::new(chunks, threads)),
+            Order::OwnFirst => Self::OwnFirst(Held::Boxed(Box::new(Claims::new(chunks, threads)))),
         }
     }
 }

@@ -216,7 +216,8 @@ pub(super) fn run_anywhere<B: Fn(&mut ThreadChunks<'_, '_>) + Sync>(
         }
         return Ok(());
     }
-    let work = Work::anywhere(plan, options.cut.order);
+    let claims = Work::claims(&plan, options.cut.order);
+    let work = Work::anywhere(plan, options.cut.order, claims.as_ref());
     let own = |way: &mut Anywhere<'_>| {
         let close = OnUnwind(|| work.close());
         body(&mut ThreadChunks::Anywhere(way));
