@@ -22,7 +22,7 @@ use crate::shared::{NodeWork, Shared};
 use crate::spin::Spin;
 use crate::steal::{Rotation, Steal};
 use crate::sync::offer_cpu;
-use crate::task::JobRef;
+use crate::task::{Blocks, JobRef};
 
 /// The frame in which no scope may push its tasks on the deque.
 pub(crate) const NO_SCOPE: *const () = ptr::null();
@@ -58,6 +58,8 @@ pub(crate) struct Worker<'p> {
     shares_cpu: Cell<bool>,
     /// The CPU that it needs: a helper's when it is awake, a guest's when it has woken others and does not wait.
     pub(crate) cpu: CpuNote<'p>,
+    /// Memory for the tasks that it spawns.
+    pub(crate) blocks: Blocks,
     /// The worker that this thread is further down its stack, for another pool.
     pub(crate) below: Cell<*const Worker<'static>>,
 }
@@ -115,6 +117,7 @@ impl<'p> Worker<'p> {
             round: Cell::new(Round::MAX),
             shares_cpu: Cell::new(false),
             cpu: CpuNote::of(busy_cpus),
+            blocks: Blocks::new(),
             below: Cell::new(ptr::null()),
         }
     }
@@ -148,6 +151,12 @@ impl<'p> Worker<'p> {
         if self.helper.is_none() {
             let _ = self.cpu.note();
         }
+    }
+
+    /// Whether the pool has no other node.
+    #[inline]
+    pub(crate) fn is_alone(&self) -> bool {
+        self.is_alone
     }
 
     /// Whether this is a worker of that pool.

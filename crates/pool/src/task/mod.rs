@@ -1,11 +1,13 @@
 //! Tasks: closures that any thread of the pool may run, once.
 
+mod blocks;
 mod elsewhere;
 mod join;
 mod scope;
 mod scope_options;
 mod spawn;
 
+pub(crate) use blocks::Blocks;
 pub(crate) use join::{join, join_in_turn};
 pub use scope::Scope;
 pub(crate) use scope::scope;

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use firsttouch_topology::NodeId;
 
 use super::JobRef;
+use super::blocks::{hold, release};
 use super::elsewhere::{Elsewhere, Spot};
 use crate::call::{Arrival, Share};
 use crate::caller::Caller;
@@ -143,16 +144,19 @@ impl<'scope> Scope<'scope> {
     fn queue(&self, node: Option<usize>, f: impl FnOnce(&Self) + Send + 'scope) {
         self.shared.process.assert_here();
         self.tasks.add();
-        // SAFETY: [scope] the part just added keeps the scope alive for the task.
-        let job = unsafe { job_ref(Box::new(Task { f, scope: self })) };
-        with_current(&self.shared, |worker| match worker {
-            Some(worker)
-                if worker.may_push_for(self.id())
-                    && node.is_none_or(|node| node == worker.node) =>
-            {
-                worker.push_for_scope(job);
+        with_current(&self.shared, |worker| {
+            let task = hold(worker.map(|worker| &worker.blocks), Task { f, scope: self });
+            // SAFETY: [scope] the part just added keeps the scope alive for the task. [held].
+            let job = unsafe { job_ref(task) };
+            match worker {
+                Some(worker)
+                    if worker.may_push_for(self.id())
+                        && node.is_none_or(|node| node == worker.node) =>
+                {
+                    worker.push_for_scope(job);
+                }
+                _ => self.queue_elsewhere(node, job),
             }
-            _ => self.queue_elsewhere(node, job),
         });
     }
 
@@ -397,12 +401,13 @@ struct Task<'scope, F> {
 ///
 /// - `[scope]` The task has a part of its own in the scope, which keeps the
 ///   scope, and all that its closure borrows, alive until the part is given up.
-unsafe fn job_ref<'scope, F>(task: Box<Task<'scope, F>>) -> JobRef
+/// - `[held]` It comes from [`hold`], and is given to nobody else.
+unsafe fn job_ref<'scope, F>(task: *mut Task<'scope, F>) -> JobRef
 where
     F: FnOnce(&Scope<'scope>) + Send + 'scope,
 {
-    let job = Box::into_raw(task).cast_const().cast();
-    // SAFETY: [job] the box is the queue's until it is run; the closure is Send; [scope] keeps its borrows alive.
+    let job = task.cast_const().cast();
+    // SAFETY: [job] by [held] it is the queue's until it is run; the closure is Send; [scope] keeps its borrows alive.
     unsafe { JobRef::new(job, run::<F>) }
 }
 
@@ -416,12 +421,16 @@ where
     F: FnOnce(&Scope<'scope>) + Send + 'scope,
 {
     let task: *mut Task<'scope, F> = job.cast_mut().cast();
-    // SAFETY: [job] this is the pointer that `job_ref` took from the box.
-    let Task { f, scope: this } = *unsafe { Box::from_raw(task) };
+    // SAFETY: [job] the task is there until it is run.
+    let this = unsafe { (*task).scope };
     {
         // SAFETY: [scope] the task's part keeps it alive; the reference ends before the part does.
         let scope = unsafe { &*this };
         let frame = worker.enter(scope.id());
+        // What was taken from others may be another node's memory, which goes back to where it came from.
+        let blocks = (frame.is_own() || worker.is_alone()).then_some(&worker.blocks);
+        // SAFETY: [held] by [job] this is the pointer that `job_ref` was given, and a job runs once.
+        let Task { f, .. } = unsafe { release(blocks, task) };
         // SAFETY: [taken] the task's part keeps the flag; where the frame is
         // not the owner's, the job was taken from others, or left by one that
         // was, and all that is queued here stems from this scope's tasks.
