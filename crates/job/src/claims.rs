@@ -17,14 +17,14 @@ use crate::sync::{AtomicBool, AtomicU64, Ordering};
 ///
 /// A thread takes a quarter of a run at once, but no more than half of what is
 /// left of it: few steps at first, and at the end threads have as little left
-/// to do as a number, and are done together. This is factoring (Hummel,
-/// Schonberg, Flynn 1992) in each run.
+/// to do as a number, and are done together. So does affinity scheduling
+/// (Markatos, LeBlanc 1992).
 ///
 /// `Relaxed` is enough, for the same reason as in [`Cursor`](crate::cursor::Cursor): `[once]` in `docs/protocols/jobs.md`.
 #[derive(Debug)]
 pub(crate) struct Claims {
-    /// What nobody has taken, by seat.
-    left: Lines,
+    /// What nobody has taken, by seat: a [`Left`] each.
+    words: Words,
     /// The numbers of each seat.
     seats: Plan<usize>,
     /// Set once a thread has found nothing left in any run, so that others need not look at all.
@@ -59,8 +59,6 @@ impl Seat {
 }
 
 /// What is left of a run: its first number and the one after its last, counted from the run's start, in a word.
-///
-/// The start is the lower half of the word, so that [`NOTHING`] is left in a word of zeros.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Left {
     start: u32,
@@ -91,39 +89,34 @@ impl Left {
 const LINES: usize = if cfg!(loom) { 2 } else { 16 };
 
 /// The words of all seats; as many as any usual machine has threads lie in the loop's own frame.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a loop makes one, in its frame so as not to allocate"
+)]
 #[derive(Debug)]
-enum Lines {
-    /// A line for each seat.
-    Few([CachePadded<AtomicU64>; LINES]),
-    /// Seats whose numbers differ by [`LINES`] share one.
-    More([CachePadded<[AtomicU64; LINES]>; LINES]),
+enum Words {
+    /// Seats whose numbers differ by [`LINES`] share a line.
+    InFrame([CachePadded<[AtomicU64; LINES]>; LINES]),
     /// A line for each seat.
     Boxed(Box<[CachePadded<AtomicU64>]>),
 }
 
-impl Lines {
+impl Words {
+    /// Words of [`NOTHING`] for so many seats.
     #[inline]
-    fn new(seats: &Plan<usize>) -> Self {
-        let word = |seat: usize| {
-            // No more than a u32 holds: see `Claims::new`.
-            let end = seats.chunk(seat).map_or(0, |run| run.len() as u32);
-            AtomicU64::new(Left { start: 0, end }.word())
-        };
-        let padded = |seat: usize| CachePadded::new(word(seat));
-        match seats.chunks() {
-            ..=LINES => Self::Few(std::array::from_fn(padded)),
-            few if few <= LINES * LINES => Self::More(std::array::from_fn(|line| {
-                CachePadded::new(std::array::from_fn(|place| word(place * LINES + line)))
-            })),
-            many => Self::Boxed((0..many).map(padded).collect()),
+    fn new(seats: usize) -> Self {
+        if seats <= LINES * LINES {
+            let line = |_| CachePadded::new(std::array::from_fn(|_| AtomicU64::new(NOTHING)));
+            Self::InFrame(std::array::from_fn(line))
+        } else {
+            Self::Boxed((0..seats).map(|_| CachePadded::new(AtomicU64::new(NOTHING))).collect())
         }
     }
 
     #[inline]
-    fn word(&self, seat: usize) -> &AtomicU64 {
+    fn of(&self, seat: usize) -> &AtomicU64 {
         match self {
-            Self::Few(words) => &words[seat],
-            Self::More(lines) => &lines[seat % LINES][seat / LINES],
+            Self::InFrame(lines) => &lines[seat % LINES][seat / LINES],
             Self::Boxed(words) => &words[seat],
         }
     }
@@ -136,7 +129,14 @@ impl Claims {
         // A run's numbers are counted by a u32.
         let seats = seats.max(limit.div_ceil(u32::MAX as usize)).max(1);
         let seats = Plan::dealt(limit, seats);
-        Self { left: Lines::new(&seats), seats, used_up: AtomicBool::new(false) }
+        let words = Words::new(seats.chunks());
+        let claims = Self { words, seats, used_up: AtomicBool::new(false) };
+        for (seat, run) in claims.seats.iter().enumerate() {
+            let left = Left { start: 0, end: run.len() as u32 };
+            // Relaxed: nobody has it yet.
+            claims.words.of(seat).store(left.word(), Ordering::Relaxed);
+        }
+        claims
     }
 
     /// Takes the next numbers for the thread in a seat, at least one; `None` once all are taken.
@@ -182,7 +182,7 @@ impl Claims {
         }
         let seats = self.seats.chunks();
         at.is_own = false;
-        // The run it is at comes last: nothing was left there.
+        // The run it is at comes last.
         for _ in 0..seats {
             let next = if at.seat + 1 < seats { at.seat + 1 } else { 0 };
             (at.seat, at.run) = (next, self.seats.chunk(next)?);
@@ -202,7 +202,7 @@ impl Claims {
         wants: impl Fn(Left) -> bool,
         together: impl Fn(usize) -> Range<usize>,
     ) -> Option<Range<usize>> {
-        let word = self.left.word(*seat);
+        let word = self.words.of(*seat);
         let quarter = run.len().div_ceil(4);
         let mut now = word.load(Ordering::Relaxed);
         loop {
@@ -234,14 +234,20 @@ impl Claims {
     /// Whether all numbers are taken.
     #[inline]
     pub(crate) fn is_used_up(&self) -> bool {
-        let is_empty = |seat| Left::of(self.left.word(seat).load(Ordering::Relaxed)).is_empty();
-        self.used_up.load(Ordering::Relaxed) || (0..self.seats.chunks()).all(is_empty)
+        self.used_up.load(Ordering::Relaxed) || self.has_nothing_left()
+    }
+
+    /// As [`is_used_up`](Self::is_used_up), whatever was noted.
+    #[inline]
+    pub(crate) fn has_nothing_left(&self) -> bool {
+        let is_empty = |seat| Left::of(self.words.of(seat).load(Ordering::Relaxed)).is_empty();
+        (0..self.seats.chunks()).all(is_empty)
     }
 
     /// Counts all numbers as taken; whoever did finds them so (`[close]`).
     pub(crate) fn close(&self) {
         for seat in 0..self.seats.chunks() {
-            self.left.word(seat).swap(NOTHING, Ordering::Relaxed);
+            self.words.of(seat).swap(NOTHING, Ordering::Relaxed);
         }
         self.used_up.store(true, Ordering::Relaxed);
     }

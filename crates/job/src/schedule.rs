@@ -13,13 +13,14 @@ pub enum Schedule {
     /// A part for each thread, side by side; a thread takes its own first, a quarter of it or less at once, then what is left of the others'. (the default)
     ///
     /// The default because it gives up little in any loop: run again over the
-    /// same data, a thread gets the same units, as under `Static`, and finds
-    /// them in its caches; where threads are unequally fast, or help comes
-    /// late, three quarters of a thread's part can still go to another. Ranges
-    /// become shorter towards the end of a part, each at most half of what is
-    /// left there, down to a 255th of it or `min_chunk`, so that threads end
-    /// together: some ten ranges for each. A loop that took less than ten
-    /// microseconds the last time is cut less finely.
+    /// same data, and for about as long, a thread gets the same units, as under
+    /// `Static`, and finds them in its caches; where threads are unequally
+    /// fast, or help comes late, three quarters of a thread's part can still go
+    /// to another. Ranges become shorter towards the end of a part, each at
+    /// most half of what is left there, down to about a 255th of it or
+    /// `min_chunk`, so that threads end together: some ten ranges for each. A
+    /// loop over a range that lives [anywhere](crate::Location::Anywhere), and
+    /// took less than ten microseconds the last time, is cut less finely.
     #[default]
     Auto,
     /// One chunk for each thread: the least overhead where every iteration takes the same time.

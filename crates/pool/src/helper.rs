@@ -295,10 +295,10 @@ fn run_all(worker: &Worker<'_>, helper: usize, mut work: Work, begin_search: imp
                 // SAFETY: [part] it was accepted.
                 return unsafe { part.take(worker.shared(), helper, done) };
             }
-            Work::Job(Job { job, steal, .. }) => {
+            Work::Job(Job { job, steal, from }) => {
                 worker.begins_work();
                 // SAFETY: [taken] it comes from a queue.
-                unsafe { worker.run(job, steal) }
+                unsafe { worker.run(job, steal, from) }
             }
         }
         // In a forked child nobody gives up the locks that others held.

@@ -58,8 +58,10 @@ pub(crate) struct Worker<'p> {
     shares_cpu: Cell<bool>,
     /// The CPU that it needs: a helper's when it is awake, a guest's when it has woken others and does not wait.
     pub(crate) cpu: CpuNote<'p>,
-    /// Memory for the tasks that it spawns.
+    /// Memory for the tasks that it spawns: a helper's for as long as it lives, a guest's for its outermost call.
     pub(crate) blocks: Blocks,
+    /// The place of the node on whose worker's deque the job lay that begins; `None` where it lay on none, or that is not known.
+    pub(crate) job_from: Cell<Option<usize>>,
     /// The worker that this thread is further down its stack, for another pool.
     pub(crate) below: Cell<*const Worker<'static>>,
 }
@@ -118,6 +120,7 @@ impl<'p> Worker<'p> {
             shares_cpu: Cell::new(false),
             cpu: CpuNote::of(busy_cpus),
             blocks: Blocks::new(),
+            job_from: Cell::new(None),
             below: Cell::new(ptr::null()),
         }
     }
@@ -151,12 +154,6 @@ impl<'p> Worker<'p> {
         if self.helper.is_none() {
             let _ = self.cpu.note();
         }
-    }
-
-    /// Whether the pool has no other node.
-    #[inline]
-    pub(crate) fn is_alone(&self) -> bool {
-        self.is_alone
     }
 
     /// Whether this is a worker of that pool.
@@ -218,12 +215,12 @@ impl<'p> Worker<'p> {
         }
         let Some(job) = self.shared.take_from(self, thief, JobId::of(done)) else { return false };
         self.begins_work();
-        let mut next = Some(job);
+        // SAFETY: [taken] it comes from a queue.
+        unsafe { job.run(self) };
         // What the job has queued and left here stems from the same.
-        while let Some(job) = next {
+        while let Some(job) = self.queue.pop_shown() {
             // SAFETY: [taken] it comes from a queue.
-            unsafe { job.run(self) };
-            next = self.queue.pop_shown();
+            unsafe { job.run_from(self, Some(self.node)) };
         }
         true
     }
@@ -247,15 +244,15 @@ impl<'p> Worker<'p> {
         Some(Under { worker: self, outer, floor: self.queue.begin_foreign() })
     }
 
-    /// Runs a job that was queued under this.
+    /// Runs a job that was queued under this, by a worker of that node.
     ///
     /// # Safety
     ///
     /// - `[taken]` as in [`JobRef::run`].
-    pub(crate) unsafe fn run(&self, job: JobRef, steal: Steal) {
+    pub(crate) unsafe fn run(&self, job: JobRef, steal: Steal, from: usize) {
         let _under = self.enter_steal(steal);
         // SAFETY: [taken].
-        unsafe { job.run(self) }
+        unsafe { job.run_from(self, Some(from)) }
     }
 
     /// Whether tasks of this scope may be pushed: its frame is the innermost, and no join lies above it.

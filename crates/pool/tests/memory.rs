@@ -112,6 +112,7 @@ fn a_million_queued_tasks_cost_a_few_words_each() {
         assert!(settles_below(before + TASKS as isize / 10), "nothing is kept of them");
 
         let pool = pool_of(1);
+        let before = LIVE.load(Relaxed);
         let release = keep_busy(&pool);
         let scoped = pool.scope(|scope| {
             let scoped = per_task(|| {
@@ -129,5 +130,68 @@ fn a_million_queued_tasks_cost_a_few_words_each() {
         assert!(scoped.calls < 1.1, "{scoped:?}");
         release();
         assert_eq!(RAN.load(Relaxed), TASKS);
+        drop(pool);
+        assert!(settles_below(before + TASKS as isize / 10), "nothing is kept of these");
+
+        tasks_of_a_warm_scope_allocate_nothing();
     });
+}
+
+/// A scope of a few hundred tasks, with one of as many in its first, and some that are large.
+fn scopes_in_a_scope(pool: &Pool) -> usize {
+    let ran = AtomicUsize::new(0);
+    let (ran, large, aligned) = (&ran, [1_usize; 20], Aligned(1));
+    pool.scope(|scope| {
+        for task in 0..300 {
+            scope.spawn(move |_| {
+                ran.fetch_add(1, Relaxed);
+                if task == 0 {
+                    let small = [1_usize; 5];
+                    pool.scope(|scope| {
+                        for _ in 0..300 {
+                            scope.spawn(move |_| {
+                                ran.fetch_add(small.into_iter().sum(), Relaxed);
+                            });
+                        }
+                    });
+                }
+            });
+        }
+    });
+    pool.scope(|scope| {
+        scope.spawn(move |_| {
+            ran.fetch_add(large.into_iter().sum(), Relaxed);
+        });
+        scope.spawn(move |_| {
+            let Aligned(one) = aligned;
+            ran.fetch_add(one, Relaxed);
+        });
+    });
+    ran.load(Relaxed)
+}
+
+#[derive(Clone, Copy)]
+#[repr(align(64))]
+struct Aligned(usize);
+
+fn tasks_of_a_warm_scope_allocate_nothing() {
+    let before = LIVE.load(Relaxed);
+    let pool = pool_of(1);
+    // On the only helper, so that nobody takes what it spawns.
+    pool.broadcast(|_| {
+        let calls = || {
+            let before = CALLS.load(Relaxed);
+            assert_eq!(scopes_in_a_scope(&pool), 300 + 300 * 5 + 20 + 1);
+            CALLS.load(Relaxed) - before
+        };
+        let cold = calls();
+        assert!(cold > 300, "the tasks of one scope have memory of their own each: {cold}");
+        let warm = calls().min(calls());
+        // The two that are too large, and the deque's buffers, which grow and shrink.
+        assert!(warm < 60, "a tenth: {warm}");
+    });
+    drop(pool);
+    let left = LIVE.load(Relaxed) - before;
+    // The 300 of the inner scope alone had more than 16 KiB; what the deques' collector keeps is less.
+    assert!(left < 16 << 10, "{left} bytes are left");
 }

@@ -64,6 +64,8 @@ impl Help {
             }
             caller.pause_at(None);
         }
+        // With a time to be alone, what comes after it is not the whole.
+        let entry = if self.after.is_some() { entry.of_rest() } else { entry };
         let team = team();
         let team = if self.after.is_none() { team.wake_late() } else { team };
         pool.run(&team, |member| match member.helper() {
@@ -82,11 +84,12 @@ fn run_timed<W: Way>(way: &mut W, entry: Entry, own: &impl Fn(&mut W)) {
     own(way);
     let took = began.elapsed();
     // Where others took more than half, theirs may have been the long ones.
-    let alone = way.taken().filter(|&(taken, all)| taken >= all.div_ceil(2) && taken > 0);
-    let alone =
-        alone.map(|(taken, all)| Expected::of_alone(took.mul_f64(all as f64 / taken as f64)));
-    let is_brief = alone == Some(Expected::Brief);
-    entry.note(if is_brief { Expected::Brief } else { Expected::of(took) });
+    let most = way.taken().filter(|&(taken, all)| taken > 0 && taken >= all.div_ceil(2));
+    match most.map(|(taken, all)| took.mul_f64(all as f64 / taken as f64)) {
+        Some(alone) => entry.note(Expected::of_alone(alone)),
+        None if took >= SHORT => entry.note(Expected::Long),
+        None => {}
+    }
 }
 
 /// Runs the caller's part where helpers sleep, and wakes them first or when it takes longer than expected.

@@ -68,7 +68,10 @@ impl<'t> Work<'t> {
         let Range { start, end } = plan.range();
         let queue = match claims {
             Some(claims) => Queue::OwnFirst(Held::InFrame(claims)),
-            None => Queue::new(Counter::anywhere(), plan.chunks(), order, plan.threads()),
+            None => {
+                let cursor = Cursor::new(Counter::anywhere(), plan.chunks());
+                Queue::of_cursor(cursor, order, plan.threads())
+            }
         };
         let pieces = Pieces::One(plan);
         Self { node: None, local_cpus: None, size: end - start, pieces, queue }
@@ -100,7 +103,12 @@ impl<'t> Work<'t> {
         });
         let ends = ends.collect();
         let local_cpus = node.and_then(|node| topology.node(node)).map(|node| node.local_cpus());
-        let queue = Queue::new(counter, chunks, order, threads);
+        let queue = match order {
+            Order::OwnFirst => Queue::OwnFirst(Held::Boxed(Box::new(Claims::new(chunks, threads)))),
+            Order::Ascending | Order::Guided => {
+                Queue::of_cursor(Cursor::new(counter, chunks), order, threads)
+            }
+        };
         Self { node, local_cpus, size, pieces: Pieces::Many { plans, ends }, queue }
     }
 
@@ -137,7 +145,7 @@ impl<'t> Work<'t> {
         }
     }
 
-    /// Whether threads take long ranges first.
+    /// Whether it is cut by [`Schedule::Guided`](crate::Schedule::Guided).
     pub(crate) fn is_guided(&self) -> bool {
         matches!(self.queue, Queue::Guided { .. })
     }
@@ -199,14 +207,12 @@ impl<'t> Work<'t> {
 }
 
 impl Queue<'_> {
+    /// Chunks that all threads take from one cursor.
     #[inline]
-    fn new(counter: Counter, chunks: usize, order: Order, threads: usize) -> Self {
+    fn of_cursor(cursor: Cursor, order: Order, threads: usize) -> Self {
         match order {
-            Order::Ascending => Self::Ascending(Cursor::new(counter, chunks)),
-            Order::Guided => {
-                Self::Guided { cursor: Cursor::new(counter, chunks), threads: threads.max(1) }
-            }
-            Order::OwnFirst => Self::OwnFirst(Held::Boxed(Box::new(Claims::new(chunks, threads)))),
+            Order::Guided => Self::Guided { cursor, threads: threads.max(1) },
+            Order::Ascending | Order::OwnFirst => Self::Ascending(cursor),
         }
     }
 }

@@ -14,6 +14,7 @@ use crate::job::sites::{Sites, distance};
 use crate::job::work::Work;
 use crate::location::parts::Share;
 use crate::options::Options;
+use crate::schedule::Order;
 use crate::{JobError, Location, Plan, plan};
 
 /// The chunks that one thread takes, one after another.
@@ -116,6 +117,7 @@ impl Way for Anywhere<'_> {
     }
 
     fn taken(&self) -> Option<(usize, usize)> {
+        // It is asked for at once, whatever it took.
         (!self.work.is_guided()).then_some((self.taken, self.work.size))
     }
 }
@@ -193,10 +195,8 @@ pub(super) fn run_anywhere<B: Fn(&mut ThreadChunks<'_, '_>) + Sync>(
     let most =
         options.threads(helpers, pool.topology()).min(helpers + usize::from(calling.is_none()));
     let mut entry = Entry::of(run_anywhere::<B> as *const () as usize, range.len());
-    let mut expected = entry.expected();
-    if help.after.is_some() && expected == Expected::Brief {
-        expected = Expected::Short;
-    }
+    let learns = help.after.is_none() && options.cut.order != Order::Guided;
+    let expected = if learns { entry.expected() } else { Expected::Long };
     let mut plan = options.plan_expecting(range, most, expected)?;
     if plan.threads() > 1 && expected == Expected::Brief {
         match run_briefly(&plan, &body) {

@@ -154,6 +154,30 @@ proptest! {
     }
 
     #[test]
+    fn ranges_become_shorter_towards_the_end_of_a_part(
+        start in 0_usize..1000,
+        per_thread in 1000_usize..5000,
+        // The pool's two helpers, and the caller.
+        threads in 1_usize..4,
+    ) {
+        let options = Loop::new().invite_after(Duration::ZERO).max_threads(n(threads));
+        let mut lengths: Vec<_> = chunks_of(&options, shared_pool(), start..start + per_thread * threads)
+            .iter()
+            .map(Range::len)
+            .collect();
+        if threads == 1 {
+            prop_assert_eq!(lengths, [per_thread]);
+            return Ok(());
+        }
+        lengths.sort_unstable();
+        // Chunks are of a length but for one unit, and so are parts but for one chunk.
+        let (part, chunk) = (per_thread, per_thread / 255 + 1);
+        prop_assert!(lengths.iter().all(|&length| length <= part / 4 + 2 * chunk));
+        prop_assert!(lengths[..threads].iter().all(|&length| length <= chunk));
+        prop_assert!((8 * threads..12 * threads).contains(&lengths.len()), "{:?}", lengths);
+    }
+
+    #[test]
     fn a_sum_is_the_same_under_every_schedule(
         start in 0_usize..1000,
         size in 0_usize..3000,
@@ -327,7 +351,8 @@ fn a_panic_on_one_thread_keeps_the_other_from_the_rest() {
         [Schedule::Auto, Schedule::Dynamic { chunk: 1 }, Schedule::Guided { min_chunk: 1 }]
     {
         let (begun, both) = (AtomicUsize::new(0), Barrier::new(2));
-        let options = Loop::new().schedule(schedule);
+        // At once, whatever is expected: the caller alone would wait for nobody.
+        let options = Loop::new().schedule(schedule).invite_after(Duration::ZERO);
         let chunks = chunks_of(&options, &pool, 0..16).len();
         let ended = catch_unwind(AssertUnwindSafe(|| {
             options.for_each_chunk(&pool, 0..16, |_| {

@@ -56,7 +56,7 @@ fn claim(claims: &Claims, thread: usize, places: &Places) {
     while let Some(run) = claims.take(&mut seat, |_| 0..usize::MAX) {
         run.for_each(|number| places.count(number));
     }
-    assert!(claims.is_used_up());
+    assert!(claims.has_nothing_left() && claims.is_used_up());
 }
 
 #[test]
@@ -122,5 +122,5 @@ fn who_closes_a_cursor_finds_it_used_up() {
 #[test]
 fn who_closes_claims_finds_them_used_up() {
     let take = |claims: &Claims, seat: &mut Seat| claims.take(seat, |_| 0..3).map(|run| run.start);
-    close(|| Claims::new(3, 1), take, Claims::close, Claims::is_used_up);
+    close(|| Claims::new(3, 1), take, Claims::close, Claims::has_nothing_left);
 }

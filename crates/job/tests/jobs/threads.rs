@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::fs;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use firsttouch_job::{CpuShare, Job, Location, Loop, Schedule, Steal};
 use firsttouch_pool::{Helper, Pool};
@@ -61,7 +62,8 @@ fn the_cpu_quota_bounds_jobs_and_loops_by_default() -> Result {
             assert_eq!(asked.chunks, 20, "who asks for more gets it");
         }
         let ran = Mutex::new(0);
-        let one_each = Loop::new().schedule(Schedule::Static);
+        // Asked for at once, so that it is cut once, whatever it took the last time.
+        let one_each = Loop::new().schedule(Schedule::Static).invite_after(Duration::ZERO);
         one_each.for_each_chunk(&pool, 0..10_000, |_| *ran.lock().expect("no panic") += 1)?;
         assert_eq!(ran.into_inner()?, threads, "{quota}");
     }

@@ -1,4 +1,4 @@
-//! Memory for tasks, kept by the thread that ran one for those that it spawns next.
+//! Memory for tasks, kept by the worker that ran one for those that it spawns next.
 //!
 //! Tasks come by the hundred, and live for microseconds: an allocator that
 //! gives each new memory, and takes it back, costs as much as all else of a
@@ -11,23 +11,26 @@ use std::ptr;
 /// What a block's size is a multiple of, and its alignment.
 const UNIT: usize = 16;
 
-/// The sizes of blocks, in units: 1 to this.
+/// The sizes of blocks, in units: 1 to this. Larger tasks have memory of their own.
 const SIZES: usize = 4;
 
-/// Blocks that a thread keeps at most.
-const KEPT: usize = 1024;
+/// Blocks of each size that a worker keeps at most: 160 KiB of all together.
+const KEPT: u32 = 1024;
 
-/// The memory of one task, while it is free. Larger tasks have memory of their own.
+/// The memory of one task, while it is free.
 struct Free {
     next: *mut Free,
 }
 
-/// The blocks that one thread keeps.
+const _: () = assert!(size_of::<Free>() <= UNIT && align_of::<Free>() <= UNIT);
+
+/// The blocks that one worker keeps.
 ///
-/// Invariant: `free` has lists of blocks that are nobody else's, by size, and `count` is how many.
+/// Invariant: `free` has lists of blocks by size, each from [`new`] for that size and nobody
+/// else's, and `count` is how many.
 pub(crate) struct Blocks {
     free: [Cell<*mut Free>; SIZES],
-    count: Cell<usize>,
+    count: [Cell<u32>; SIZES],
 }
 
 /// The place of the blocks that hold values of this type among all sizes; `None` where none do.
@@ -46,7 +49,8 @@ const fn layout(size: usize) -> Layout {
 impl Blocks {
     #[inline]
     pub(crate) fn new() -> Self {
-        Self { free: [const { Cell::new(ptr::null_mut()) }; SIZES], count: Cell::new(0) }
+        let free = [const { Cell::new(ptr::null_mut()) }; SIZES];
+        Self { free, count: [const { Cell::new(0) }; SIZES] }
     }
 
     #[inline]
@@ -55,7 +59,7 @@ impl Blocks {
         // SAFETY: by the invariant it is null, or a block that is free, and so has its next.
         let Free { next } = unsafe { block.as_ref() }?;
         self.free[size].set(*next);
-        self.count.set(self.count.get() - 1);
+        self.count[size].set(self.count[size].get() - 1);
         Some(block)
     }
 
@@ -63,16 +67,16 @@ impl Blocks {
     ///
     /// # Safety
     ///
-    /// - `[free]` It is a block of this size, and nobody else's.
+    /// - `[free]` It is a block from [`new`] for this size, and nobody else's.
     #[inline]
     unsafe fn keep(&self, size: usize, block: *mut Free) -> bool {
-        if self.count.get() >= KEPT {
+        if self.count[size].get() >= KEPT {
             return false;
         }
-        // SAFETY: [free] a block is as large and as aligned as this.
+        // SAFETY: [free] any block is as large and as aligned as this, as asserted above.
         unsafe { block.write(Free { next: self.free[size].get() }) };
         self.free[size].set(block);
-        self.count.set(self.count.get() + 1);
+        self.count[size].set(self.count[size].get() + 1);
         true
     }
 }
@@ -81,7 +85,7 @@ impl Drop for Blocks {
     fn drop(&mut self) {
         for size in 0..SIZES {
             while let Some(block) = self.take(size) {
-                // SAFETY: it came from `hold`, by this layout.
+                // SAFETY: by the invariant it has this layout.
                 unsafe { dealloc(block.cast(), layout(size)) };
             }
         }
@@ -142,6 +146,10 @@ mod tests {
         held as usize
     }
 
+    fn counts(blocks: &Blocks) -> [u32; SIZES] {
+        blocks.count.each_ref().map(Cell::get)
+    }
+
     #[test]
     fn a_block_that_was_released_last_is_the_next_of_its_size() {
         let blocks = Blocks::new();
@@ -153,13 +161,13 @@ mod tests {
         assert_eq!(unsafe { release(Some(&blocks), second) }, [2; UNIT]);
         // SAFETY: [held].
         assert_eq!(unsafe { release(Some(&blocks), longer) }, [3; UNIT + 1]);
-        assert_eq!(blocks.count.get(), 3);
+        assert_eq!(counts(&blocks), [2, 1, 0, 0]);
         assert_eq!(hold_and_release(&blocks, 4_u128), second as usize);
         assert_eq!(hold_and_release(&blocks, ()), second as usize, "it is kept once");
         assert_eq!(hold_and_release(&blocks, [5_u64; 3]), longer as usize);
         assert_eq!(hold(Some(&blocks), 6_u8) as usize, second as usize);
         assert_eq!(hold(Some(&blocks), 7_u8) as usize, first as usize);
-        assert_eq!(blocks.count.get(), 1);
+        assert_eq!(counts(&blocks), [0, 1, 0, 0]);
         for held in [first, second.cast()] {
             // SAFETY: they are blocks of one size, and no value is used any more.
             unsafe { dealloc(held.cast(), layout(0)) };
@@ -169,25 +177,26 @@ mod tests {
     #[test]
     fn what_is_too_large_or_too_strictly_aligned_is_held_all_the_same() {
         #[derive(Clone, Copy, PartialEq)]
-        #[repr(align(128))]
+        #[repr(align(32))]
         struct Aligned(u8);
         let blocks = Blocks::new();
-        assert_eq!(hold_and_release(&blocks, Aligned(7)) % 128, 0);
+        assert_eq!(hold_and_release(&blocks, Aligned(7)) % 32, 0);
         hold_and_release(&blocks, [5_u8; SIZES * UNIT + 1]);
-        assert_eq!(blocks.count.get(), 0, "none of these is a block");
+        assert_eq!(counts(&blocks), [0; SIZES], "none of these is a block");
         hold_and_release(&blocks, [5_u8; SIZES * UNIT]);
-        assert_eq!(blocks.count.get(), 1);
+        assert_eq!(counts(&blocks), [0, 0, 0, 1]);
     }
 
     #[test]
     fn no_more_than_a_bounded_number_is_kept() {
         let blocks = Blocks::new();
         let held: Vec<_> = (0..KEPT + 10).map(|n| hold(Some(&blocks), n)).collect();
-        for (n, held) in held.into_iter().enumerate() {
+        for (n, held) in (0..).zip(held) {
             // SAFETY: [held].
             assert_eq!(unsafe { release(Some(&blocks), held) }, n);
         }
-        assert_eq!(blocks.count.get(), KEPT);
+        hold_and_release(&blocks, [1_u64; 4]);
+        assert_eq!(counts(&blocks), [KEPT, 1, 0, 0], "each size has room of its own");
     }
 
     #[test]

@@ -49,7 +49,20 @@ impl JobRef {
     /// # Safety
     ///
     /// - `[taken]` The caller took this reference from a queue and uses it only here.
+    #[inline]
     pub(crate) unsafe fn run(self, worker: &Worker<'_>) {
+        // SAFETY: [taken].
+        unsafe { self.run_from(worker, None) }
+    }
+
+    /// Runs the job as [`run`](Self::run) does, which comes from the deque of a worker of this node.
+    ///
+    /// # Safety
+    ///
+    /// - `[taken]` as in [`run`](Self::run).
+    #[inline]
+    pub(crate) unsafe fn run_from(self, worker: &Worker<'_>, node: Option<usize>) {
+        worker.job_from.set(node);
         // SAFETY: [job] was promised when the reference was made; [taken] makes this the one run.
         unsafe { (self.run)(self.job, worker) }
     }

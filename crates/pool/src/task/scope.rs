@@ -146,7 +146,7 @@ impl<'scope> Scope<'scope> {
         self.tasks.add();
         with_current(&self.shared, |worker| {
             let task = hold(worker.map(|worker| &worker.blocks), Task { f, scope: self });
-            // SAFETY: [scope] the part just added keeps the scope alive for the task. [held].
+            // SAFETY: [scope] the part just added keeps the scope alive for the task. [held] it was just made.
             let job = unsafe { job_ref(task) };
             match worker {
                 Some(worker)
@@ -185,7 +185,7 @@ impl<'scope> Scope<'scope> {
     fn run_one(&self, worker: &Worker<'_>, left: &LeftTo<'_>) -> bool {
         if let Some(job) = worker.pop_for_scope() {
             // SAFETY: [taken] it comes from a queue.
-            unsafe { job.run(worker) };
+            unsafe { job.run_from(worker, Some(worker.node)) };
             return true;
         }
         self.see_to_elsewhere(worker, left) || self.help_thieves(worker)
@@ -229,11 +229,11 @@ impl<'scope> Scope<'scope> {
             return unsafe { job.run(worker) };
         }
         let _frame = self.enter_under(worker, steal);
-        let mut next = Some(job);
-        while let Some(job) = next {
+        // SAFETY: [taken] it comes from a queue.
+        unsafe { job.run(worker) };
+        while let Some(job) = worker.pop_for_scope() {
             // SAFETY: [taken] it comes from a queue.
-            unsafe { job.run(worker) };
-            next = worker.pop_for_scope();
+            unsafe { job.run_from(worker, Some(worker.node)) };
         }
     }
 
@@ -340,9 +340,11 @@ impl Share for Deputy<'_, '_> {
             // Whoever comes, comes as a helper.
             let Some(worker) = worker else { return };
             let _frame = scope.enter_under(worker, spot.steal);
-            while let Some(job) = worker.pop_for_scope().or_else(|| scope.elsewhere.pop(spot)) {
+            let own = || worker.pop_for_scope().map(|job| (job, Some(worker.node)));
+            let elsewhere = || scope.elsewhere.pop(spot).map(|job| (job, None));
+            while let Some((job, from)) = own().or_else(elsewhere) {
                 // SAFETY: [taken] it comes from a queue.
-                unsafe { job.run(worker) };
+                unsafe { job.run_from(worker, from) };
             }
         });
     }
@@ -427,8 +429,8 @@ where
         // SAFETY: [scope] the task's part keeps it alive; the reference ends before the part does.
         let scope = unsafe { &*this };
         let frame = worker.enter(scope.id());
-        // What was taken from others may be another node's memory, which goes back to where it came from.
-        let blocks = (frame.is_own() || worker.is_alone()).then_some(&worker.blocks);
+        // Another node's memory goes back to the allocator.
+        let blocks = (worker.job_from.get() == Some(worker.node)).then_some(&worker.blocks);
         // SAFETY: [held] by [job] this is the pointer that `job_ref` was given, and a job runs once.
         let Task { f, .. } = unsafe { release(blocks, task) };
         // SAFETY: [taken] the task's part keeps the flag; where the frame is

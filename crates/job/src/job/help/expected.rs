@@ -1,7 +1,8 @@
-//! What loops took the last time: some were over so soon that nobody need be woken for them, or asked at all.
+//! What loops took the last time: some were over so soon that nobody need be woken for them, or asked at all, and that they are cut less finely.
 //!
 //! A hint and no more: where two loops share an entry, or one takes longer than
-//! the last time, helpers are asked or woken earlier or later than would be best.
+//! the last time, helpers are asked or woken earlier or later than would be
+//! best, and threads end less well together.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -13,7 +14,7 @@ pub(crate) const SHORT: Duration = Duration::from_micros(10);
 /// Loops that take less alone are better left to their caller: to ask helpers that are awake, and to learn that they are done, takes as long.
 pub(crate) const BRIEF: Duration = Duration::from_nanos(800);
 
-/// How many loops of a thread lie between two that it times only to learn whether they are brief.
+/// How many loops of a thread lie between two that it times only to learn how long they take.
 const BETWEEN_LOOKS: u8 = 8;
 
 const ENTRIES: usize = 1024;
@@ -93,7 +94,7 @@ impl Expected {
     }
 }
 
-/// Whether this is one of the few loops of the thread that are timed to learn whether they are brief.
+/// Whether this is one of the few loops of the thread that are timed to learn how long they take.
 #[inline]
 pub(crate) fn is_timed() -> bool {
     // A thread whose values are gone times nothing.
