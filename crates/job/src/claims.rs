@@ -212,16 +212,13 @@ impl Claims {
             }
             let (start, end) = (run.start + left.start as usize, run.start + left.end as usize);
             let most = (end - start).div_ceil(2).min(quarter);
-            let taken = if *is_own {
-                start..(start + most).min(together(start).end)
+            // What is counted from the run's start is no more than its length.
+            let (taken, rest) = if *is_own {
+                let until = (start + most).min(together(start).end);
+                (start..until, Left { start: (until - run.start) as u32, ..left })
             } else {
-                (end - most).max(together(end - 1).start)..end
-            };
-            // Neither is more than the run's length.
-            let rest = if *is_own {
-                Left { start: (taken.end - run.start) as u32, ..left }
-            } else {
-                Left { end: (taken.start - run.start) as u32, ..left }
+                let from = (end - most).max(together(end - 1).start);
+                (from..end, Left { end: (from - run.start) as u32, ..left })
             };
             let (success, failure) = (Ordering::Relaxed, Ordering::Relaxed);
             match word.compare_exchange_weak(now, rest.word(), success, failure) {

@@ -8,18 +8,29 @@ use crate::claims::{Claims, Seat};
 use crate::cursor::Cursor;
 use crate::job::counter::Counter;
 
-/// Has three threads take numbers until there are none, and looks that each was taken once.
-fn take_all<Q, T>(queue: impl Fn() -> Q + Send + Sync + 'static, take: T, numbers: usize)
-where
+/// Has another thread take numbers.
+fn beside<Q: Send + Sync + 'static>(
+    shared: &Arc<(Q, Places)>,
+    take: impl FnOnce(&Q, &Places) + Send + 'static,
+) -> thread::JoinHandle<()> {
+    let shared = Arc::clone(shared);
+    thread::spawn(move || take(&shared.0, &shared.1))
+}
+
+/// Has so many threads take numbers until there are none, and looks that each was taken once.
+fn take_all<Q, T>(
+    threads: usize,
+    queue: impl Fn() -> Q + Send + Sync + 'static,
+    take: T,
+    numbers: usize,
+) where
     Q: Send + Sync + 'static,
     T: Fn(&Q, usize, &Places) + Copy + Send + Sync + 'static,
 {
     check(move || {
         let shared = Arc::new((queue(), Places::new(numbers)));
-        let others = [1, 2].map(|thread| {
-            let shared = Arc::clone(&shared);
-            thread::spawn(move || take(&shared.0, thread, &shared.1))
-        });
+        let other = |thread| beside(&shared, move |queue, places| take(queue, thread, places));
+        let others: Vec<_> = (1..threads).map(other).collect();
         take(&shared.0, 0, &shared.1);
         others.into_iter().for_each(|other| other.join().expect("it takes numbers"));
         assert_eq!(shared.1.counts(), vec![1; numbers]);
@@ -37,7 +48,7 @@ fn each_number_of_a_cursor_is_taken_once() {
             places.count(number);
         }
     };
-    take_all(|| cursor(3), take, 3);
+    take_all(3, || cursor(3), take, 3);
 }
 
 #[test]
@@ -47,7 +58,7 @@ fn each_number_of_a_cursor_is_in_one_run() {
             run.for_each(|number| places.count(number));
         }
     };
-    take_all(|| cursor(4), take, 4);
+    take_all(3, || cursor(4), take, 4);
 }
 
 /// Takes all that there is for a thread.
@@ -61,40 +72,28 @@ fn claim(claims: &Claims, thread: usize, places: &Places) {
 
 #[test]
 fn each_number_is_claimed_once() {
-    take_all(|| Claims::new(3, 2), claim, 3);
+    take_all(3, || Claims::new(3, 2), claim, 3);
 }
 
 #[test]
 fn each_number_is_claimed_once_where_several_are_at_a_time() {
-    take_all(|| Claims::new(5, 1), claim, 5);
+    take_all(3, || Claims::new(5, 1), claim, 5);
 }
 
 #[test]
 fn runs_that_nobody_sits_at_are_claimed() {
-    check(|| {
-        let shared = Arc::new((Claims::new(4, 4), Places::new(4)));
-        let other = thread::spawn({
-            let shared = Arc::clone(&shared);
-            move || claim(&shared.0, 1, &shared.1)
-        });
-        claim(&shared.0, 0, &shared.1);
-        other.join().expect("it takes numbers");
-        assert_eq!(shared.1.counts(), vec![1; 4]);
-    });
+    take_all(2, || Claims::new(4, 4), claim, 4);
 }
 
 #[test]
 fn what_threads_leave_that_do_not_come_again_is_claimed() {
     check(|| {
         let shared = Arc::new((Claims::new(3, 2), Places::new(3)));
-        let others = thread::spawn({
-            let shared = Arc::clone(&shared);
-            move || {
-                // Both seats are taken then, and one number is left in the first.
-                for thread in [0, 1] {
-                    let taken = shared.0.take(&mut Seat::of(thread), |_| 0..3);
-                    taken.into_iter().flatten().for_each(|number| shared.1.count(number));
-                }
+        let others = beside(&shared, |claims, places| {
+            // Both seats are taken then, and one number is left in the first.
+            for thread in [0, 1] {
+                let taken = claims.take(&mut Seat::of(thread), |_| 0..3);
+                taken.into_iter().flatten().for_each(|number| places.count(number));
             }
         });
         claim(&shared.0, 0, &shared.1);
@@ -114,13 +113,10 @@ fn close<Q: Send + Sync + 'static>(
 ) {
     check(move || {
         let shared = Arc::new((queue(), Places::new(3)));
-        let other = thread::spawn({
-            let shared = Arc::clone(&shared);
-            move || {
-                let mut seat = Seat::of(1);
-                while let Some(number) = take(&shared.0, &mut seat) {
-                    shared.1.count(number);
-                }
+        let other = beside(&shared, move |queue, places| {
+            let mut seat = Seat::of(1);
+            while let Some(number) = take(queue, &mut seat) {
+                places.count(number);
             }
         });
         let mut seat = Seat::of(0);
